@@ -1,0 +1,1 @@
+"""The rules of residents' medical insurance: integers in, integers out."""

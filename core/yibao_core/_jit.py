@@ -1,0 +1,59 @@
+"""How kernels are compiled and kept on disk: the only module that calls `numba.njit`."""
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ParamSpec, Protocol, TypeVar, cast
+
+from numba import njit
+from numba.core.caching import FunctionCache
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Words(Protocol):
+    """A flat, contiguous int64 array, as a kernel sees it."""
+
+    @property
+    def size(self) -> int: ...
+    def __getitem__(self, at: int, /) -> int: ...
+    def __setitem__(self, at: int, value: int, /) -> None: ...
+
+
+def _core_fingerprint() -> str:
+    digest = hashlib.sha256()
+    for source in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(source.name.encode())
+        digest.update(source.read_bytes())
+    return digest.hexdigest()
+
+
+_FINGERPRINT = _core_fingerprint()
+
+
+class _CoreCache(FunctionCache):
+    """Numba's disk cache, keyed by every source file of the core.
+
+    Numba's own key looks at one file only: a kernel would outlive a change to a helper
+    or a constant in another file, and pay by the old rule.
+    """
+
+    def __init__(self, func: Callable[..., Any], salt: str) -> None:
+        super().__init__(func)
+        self._salt = salt
+
+    def _index_key(self, sig: Any, codegen: Any) -> Any:
+        return (*super()._index_key(sig, codegen), self._salt)
+
+
+def kernel(func: Callable[P, R]) -> Callable[P, R]:
+    """Return `func` compiled: it runs on the calling thread and holds no lock."""
+    compiled: Any = njit(nogil=True)(func)
+    if compiled is not func:  # NUMBA_DISABLE_JIT=1 gives `func` itself back
+        checked = os.environ.get("NUMBA_BOUNDSCHECK", "")
+        with contextlib.suppress(RuntimeError):  # nowhere to write: compile in memory
+            compiled._cache = _CoreCache(func, f"{_FINGERPRINT} {checked}")
+    return cast("Callable[P, R]", compiled)

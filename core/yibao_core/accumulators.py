@@ -1,0 +1,38 @@
+"""A person's year in one city: what the balances are and how a row moves them.
+
+A group is (person, benefit year, city). It holds two balances for each account of the book: the
+cumulative base, from which schedules start, and what was paid, against which caps are held.
+"""
+
+from yibao_core._jit import Words, kernel
+from yibao_core.plan import RULE_ACCOUNT, RULE_LIMIT_ACCOUNT
+
+(
+    GROUP_KEY,  # benefit year x 10,000 + city
+    GROUP_PERSON,  # a number that only the groups of one person share
+    GROUP_ID_ROW,  # a row that shows the person's id
+    GROUP_LAST_ROW,  # the last settled row in the window, -1: none
+    GROUP_HOLD,  # what speaks against paying out
+    GROUP_ROWS,  # settled rows and opening balances
+    GROUP_BALANCES,  # then base_fen and paid_fen of each account
+) = range(7)
+HOLD_REJECTED, HOLD_NOT_RECONCILED = 1, 2
+
+
+@kernel
+def feed(balances: Words, at: int, book: Words, rule: int, base_fen: int, paid_fen: int) -> None:
+    """Add a base and a payment (negative: take back) to the rule's account, and the payment to its shared limit."""
+    account = at + 2 * book[rule + RULE_ACCOUNT]
+    balances[account] += base_fen
+    balances[account + 1] += paid_fen
+    if book[rule + RULE_LIMIT_ACCOUNT] != book[rule + RULE_ACCOUNT]:
+        balances[at + 2 * book[rule + RULE_LIMIT_ACCOUNT] + 1] += paid_fen
+
+
+@kernel
+def find_group(groups: Words, first: int, end: int, width: int, key: int) -> int:
+    """Return the group among a person's groups first..end that has the key, or -1."""
+    for group in range(first, end):
+        if groups[group * width + GROUP_KEY] == key:
+            return group
+    return -1

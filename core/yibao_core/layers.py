@@ -1,0 +1,134 @@
+"""One benefit layer: what its base is, and what it pays on it."""
+
+from yibao_core._jit import Words, kernel
+from yibao_core.plan import (
+    RULE_ACCOUNT,
+    RULE_CAP_FEN,
+    RULE_FIRST_TIER,
+    RULE_LIMIT_ACCOUNT,
+    RULE_LIMIT_FEN,
+    RULE_TIERS,
+    TIER_LOWER_FEN,
+    TIER_RATE_BP,
+    TIER_UPPER_FEN,
+    TIER_WIDTH,
+)
+from yibao_core.policy import FEES
+from yibao_core.records import FIELD_ELIGIBLE, FIELD_FEE
+from yibao_core.tiers import entitled_fen, pay_tiers, tier_part
+
+ELIGIBLE_MASK = 1 << FEES.index("eligible_fee")
+FEES_COUNT = len(FEES)
+
+# What the kernel says of one layer of one row; tiers follow, TRACE_TIER_WIDTH words each.
+(
+    TRACE_LAYER,
+    TRACE_MODE,
+    TRACE_RULE,
+    TRACE_COMPONENT_FEN,
+    TRACE_BASE_FEN,
+    TRACE_BASE_BEFORE_FEN,
+    TRACE_BASE_AFTER_FEN,
+    TRACE_TIERS_BEFORE_FEN_BP,
+    TRACE_TIERS_AFTER_FEN_BP,
+    TRACE_ENTITLED_BEFORE_FEN,
+    TRACE_ENTITLED_AFTER_FEN,
+    TRACE_CAP_LEFT_FEN,
+    TRACE_LIMIT_LEFT_FEN,
+    TRACE_LEFT_FEN,
+    TRACE_RECORDED_FEN,
+    TRACE_PAID_FEN,
+    TRACE_TIERS,
+    TRACE_FIRST_TIER,
+) = range(18)
+(
+    TRACE_TIER_LOWER_FEN,
+    TRACE_TIER_UPPER_FEN,
+    TRACE_TIER_RATE_BP,
+    TRACE_TIER_PART_FEN,
+    TRACE_TIER_AMOUNT_FEN_BP,
+    TRACE_TIER_WIDTH,
+) = range(6)
+
+
+@kernel
+def component_fen(fields: Words, work: Words, record: int, mask: int) -> int:
+    """Return the sum of the fee components in `mask`; a component that the ledger lacks counts as 0."""
+    if mask == ELIGIBLE_MASK:
+        return work[record + fields[FIELD_ELIGIBLE]]
+    amount_fen = 0
+    for fee in range(FEES_COUNT):
+        if mask >> fee & 1 and fields[FIELD_FEE + fee] >= 0:
+            amount_fen += work[record + fields[FIELD_FEE + fee]]
+    return amount_fen
+
+
+@kernel
+def base_fen(component: int, total: int, charged_eligible: int, charged_total: int) -> int:
+    """Return a component less what earlier layers paid on it, never below 0.
+
+    Payments charged to the total go first against what lies outside the component; so no base is
+    ever larger than what is left of the row.
+    """
+    inside = max(0, charged_total - (total - component))
+    return max(0, component - charged_eligible - inside)
+
+
+@kernel
+def pay_layer(
+    book: Words,
+    rule: int,
+    half_fen_bp: int,
+    balances: Words,
+    at: int,
+    base: int,
+    left: int,
+) -> int:
+    """Return what a computed layer pays on a row's base: R(F(after)) - R(F(before)), then the cuts.
+
+    The cuts, in order: what the yearly cap leaves, what a shared limit leaves, what the row leaves.
+    """
+    if base == 0:
+        return 0
+    account = at + 2 * book[rule + RULE_ACCOUNT]
+    before = balances[account]
+    paid = entitled_fen(before + base, book, rule, half_fen_bp) - entitled_fen(before, book, rule, half_fen_bp)
+    paid = min(paid, cap_left_fen(book, rule, balances, at), limit_left_fen(book, rule, balances, at), left)
+    return max(0, paid)
+
+
+@kernel
+def cap_left_fen(book: Words, rule: int, balances: Words, at: int) -> int:
+    """Return what the rule's yearly cap leaves after this year's payments from its account."""
+    return max(0, book[rule + RULE_CAP_FEN] - balances[at + 2 * book[rule + RULE_ACCOUNT] + 1])
+
+
+@kernel
+def limit_left_fen(book: Words, rule: int, balances: Words, at: int) -> int:
+    """Return what the limit leaves that the rule shares with others (a huge amount where it shares none)."""
+    if book[rule + RULE_LIMIT_ACCOUNT] == book[rule + RULE_ACCOUNT]:
+        return book[rule + RULE_LIMIT_FEN]
+    return max(0, book[rule + RULE_LIMIT_FEN] - balances[at + 2 * book[rule + RULE_LIMIT_ACCOUNT] + 1])
+
+
+@kernel
+def trace_tiers(book: Words, rule: int, half_fen_bp: int, before: int, after: int, trace: Words, at: int) -> None:
+    """Write down the schedule's steps between two cumulative bases, from the same functions that pay."""
+    trace[at + TRACE_TIERS_BEFORE_FEN_BP] = pay_tiers(before, book, rule)
+    trace[at + TRACE_TIERS_AFTER_FEN_BP] = pay_tiers(after, book, rule)
+    trace[at + TRACE_ENTITLED_BEFORE_FEN] = entitled_fen(before, book, rule, half_fen_bp)
+    trace[at + TRACE_ENTITLED_AFTER_FEN] = entitled_fen(after, book, rule, half_fen_bp)
+    trace[at + TRACE_TIERS] = book[rule + RULE_TIERS]
+    tier = rule + RULE_FIRST_TIER
+    out = at + TRACE_FIRST_TIER
+    for _ in range(book[rule + RULE_TIERS]):
+        lower = book[tier + TIER_LOWER_FEN]
+        upper = book[tier + TIER_UPPER_FEN]
+        part = tier_part(after, lower, upper) - tier_part(before, lower, upper)
+        trace[out + TRACE_TIER_LOWER_FEN] = lower
+        trace[out + TRACE_TIER_UPPER_FEN] = upper
+        trace[out + TRACE_TIER_RATE_BP] = book[tier + TIER_RATE_BP]
+        trace[out + TRACE_TIER_PART_FEN] = part
+        trace[out + TRACE_TIER_AMOUNT_FEN_BP] = part * book[tier + TIER_RATE_BP]
+        tier += TIER_WIDTH
+        out += TRACE_TIER_WIDTH

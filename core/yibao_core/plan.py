@@ -1,0 +1,349 @@
+"""Policies compiled into one flat array of integers, the only form that kernels read.
+
+All variety ends here. For each policy, category and care type the plan holds a *cell*: a list of
+steps, one a layer, in the policy's order. A step says whether the layer is computed, recorded or
+zero there, and points to a rule block: base, account, limits, tiers.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from yibao_core.errors import PolicyError
+from yibao_core.money import YEAR_MAX_FEN
+from yibao_core.parameters import resolve
+from yibao_core.policy import AGE_MAX, CARE_TYPES, CATEGORIES, FEES, LAYERS, Layer, Policy, Rule
+
+# Head of the plan: the number of policies and of accounts; policy blocks follow.
+HEAD_POLICIES, HEAD_ACCOUNTS, HEAD_WIDTH = range(3)
+
+# A policy block. Days count from 1970-01-01.
+(
+    POLICY_REGION,
+    POLICY_REGION_DIVISOR,
+    POLICY_FROM_DAY,
+    POLICY_TO_DAY,
+    POLICY_KNOWN_DAY,
+    POLICY_WINDOW_FROM_DAY,
+    POLICY_WINDOW_TO_DAY,
+    POLICY_YEAR_BY_SETTLED,
+    POLICY_HALF_FEN_BP,
+    POLICY_FAVOUR,  # offset of 512 categories, one for each set of categories
+    POLICY_CELLS,  # offset of the cells, category by category
+    POLICY_WIDTH,
+) = range(12)
+
+# A cell. The masks have one bit a layer.
+(
+    CELL_FIRST_STEP,
+    CELL_END_STEP,
+    CELL_NEEDS_AGE,
+    CELL_NEED,  # index into CompiledBook.needs plus one; 0: nothing is missing
+    CELL_RECORDED_MASK,  # recorded here and covering the care type: a null cell is NO_RULE
+    CELL_NO_RULE,  # the ledger has no such column, though the layer has a rule for others
+    CELL_WIDTH,
+) = range(7)
+
+(
+    STEP_LAYER,
+    STEP_MODE,
+    STEP_RULE,
+    STEP_FEEDS,
+    STEP_CHARGED_TOTAL,
+    STEP_AGE_FROM,
+    STEP_AGE_TO,
+    STEP_WIDTH,
+) = range(8)
+
+ZERO, RECORDED, COMPUTED = range(3)
+
+(
+    RULE_ORDINAL,
+    RULE_BASE_MASK,
+    RULE_LESS_MASK,
+    RULE_LESS_ALL,
+    RULE_ACCOUNT,
+    RULE_LIMIT_ACCOUNT,  # the account itself where no limit is shared
+    RULE_LIMIT_FEN,
+    RULE_CAP_FEN,
+    RULE_TIERS,
+    RULE_FIRST_TIER,  # then (lower_fen, upper_fen, rate_bp) for each tier
+) = range(10)
+TIER_LOWER_FEN, TIER_UPPER_FEN, TIER_RATE_BP, TIER_WIDTH = range(4)
+
+FOREVER_DAY = 10**7
+AGE_UNKNOWN = 127
+MASKS = 1 << len(CATEGORIES)
+
+
+class Need(NamedTuple):
+    """A required parameter without a value, and the rule that cannot do without it."""
+
+    policy_id: str
+    rule: Rule
+    parameter: str
+
+
+class RuleRef(NamedTuple):
+    """Where a rule block comes from; `rule` is None for what no rule reaches."""
+
+    policy: Policy
+    layer: Layer
+    rule: Rule | None
+
+
+class CompiledBook(NamedTuple):
+    """A plan and what its numbers stand for."""
+
+    words: NDArray[np.int64]
+    policies: tuple[Policy, ...]  # rows carry the index
+    accounts: tuple[str, ...]
+    rules: tuple[RuleRef, ...]
+    needs: tuple[Need, ...]
+    active: tuple[bool, ...]  # layers that have a step anywhere
+    tiers_max: int
+    needs_age: bool
+    fees_used: frozenset[str]
+
+
+def compile_book(policies: Sequence[Policy], recorded: frozenset[str]) -> CompiledBook:
+    """Return the plan of one policy or a book for a ledger whose payment columns are `recorded` (layer names).
+
+    The first policy that fits a row is its policy: longest region prefix first, then the one that
+    supersedes. Raises PolicyError where parameters turn a schedule upside down.
+    """
+    return _Compiler(policies, recorded).compile()
+
+
+def days(moment: "object | None", default: int) -> int:
+    return default if moment is None else int(np.datetime64(moment, "D").astype(np.int64))  # type: ignore[call-overload]
+
+
+def in_order_of_precedence(policies: Sequence[Policy]) -> list[Policy]:
+    """Return the policies, longest region prefix first, a superseding policy before what it supersedes."""
+    by_id = {policy.id: policy for policy in policies}
+    ordered: list[Policy] = []
+
+    def place(policy: Policy) -> None:
+        if policy in ordered:
+            return
+        for other in policies:
+            if policy.id in other.supersedes and len(other.region) >= len(policy.region):
+                place(other)
+        ordered.append(policy)
+
+    for policy in sorted(by_id.values(), key=lambda p: (-len(p.region), -days(p.known_from, 0), p.id)):
+        place(policy)
+    return ordered
+
+
+class _Compiler:
+    def __init__(self, policies: Sequence[Policy], recorded: frozenset[str]) -> None:
+        self.policies = tuple(in_order_of_precedence(policies))
+        self.recorded = recorded
+        self.words: list[int] = []
+        self.rules: list[RuleRef] = []
+        self.needs: list[Need] = []
+        self.accounts: list[str] = []
+        self.fees_used: set[str] = set()
+        self.faults: list[str] = []
+        self.tiers_max = 1
+        self.needs_age = False
+        self.active = {
+            layer.name
+            for policy in self.policies
+            for layer in policy.layers
+            if layer.name in recorded or any(self._usable(policy, rule) for rule in layer.rules)
+        }
+
+    def compile(self) -> CompiledBook:
+        # Accounts first: closing balances name them in the order of the layers, whatever the policies.
+        for policy in self.policies:
+            for layer in policy.layers:
+                if layer.name in self.active:
+                    self._account(layer.account)
+                    for rule in layer.rules:
+                        self._account(rule.account)
+                        if rule.shared_limit:
+                            self._account(rule.shared_limit.account)
+        self.words = [len(self.policies), len(self.accounts)]
+        self.words += [0] * (POLICY_WIDTH * len(self.policies))
+        for index, policy in enumerate(self.policies):
+            at = HEAD_WIDTH + index * POLICY_WIDTH
+            self.words[at : at + POLICY_WIDTH] = self._policy_block(policy)
+        if self.faults:
+            raise PolicyError(self.faults)
+        words = np.array(self.words, dtype=np.int64)
+        words.flags.writeable = False
+        return CompiledBook(
+            words,
+            self.policies,
+            tuple(self.accounts),
+            tuple(self.rules),
+            tuple(self.needs),
+            tuple(name in self.active for name in LAYERS),
+            self.tiers_max,
+            self.needs_age,
+            frozenset(self.fees_used),
+        )
+
+    def _account(self, name: str) -> int:
+        if name not in self.accounts:
+            self.accounts.append(name)
+        return self.accounts.index(name)
+
+    def _policy_block(self, policy: Policy) -> list[int]:
+        window = policy.window or policy.in_force
+        favour = len(self.words)
+        self.words += _favour_table(policy)
+        cells = [self._cell(policy, category, care) for category in CATEGORIES for care in CARE_TYPES]
+        first_cell = len(self.words)
+        for cell in cells:
+            self.words += cell
+        return [
+            int(policy.region),
+            10 ** (6 - len(policy.region)),
+            days(policy.in_force.start, 0),
+            days(policy.in_force.end, FOREVER_DAY),
+            days(policy.known_from, 0),
+            days(window.start, 0),
+            days(window.end, FOREVER_DAY),
+            int(policy.year_follows == "settled_at"),
+            5_000 if policy.rounding == "half_up" else 0,
+            favour,
+            first_cell,
+        ]
+
+    def _cell(self, policy: Policy, category: str, care: str) -> list[int]:
+        steps: list[int] = []
+        needs_age = recorded_mask = no_rule = 0
+        need = 0
+        for layer in policy.layers:
+            if layer.name not in self.active:
+                continue
+            bands = self._bands(policy, layer, category, care)
+            needs_age |= int(len(bands) > 1)
+            for age_from, age_to, rule in bands:
+                mode = COMPUTED if rule else RECORDED if layer.otherwise == "recorded" else ZERO
+                covered = care in layer.care_types
+                if mode == RECORDED and covered:
+                    recorded_mask |= 1 << LAYERS.index(layer.name)
+                    if layer.name not in self.recorded and any(
+                        care in other.care_types and self._usable(policy, other) for other in layer.rules
+                    ):
+                        no_rule = 1
+                if rule and (missing := _missing(policy, rule, category)):
+                    need = need or self._need(policy, rule, missing)
+                steps += [
+                    LAYERS.index(layer.name),
+                    mode,
+                    self._rule_block(policy, layer, rule, category),
+                    int(mode == COMPUTED or (mode == RECORDED and covered)),
+                    int(layer.charged_to == "total"),
+                    age_from,
+                    age_to,
+                ]
+        first = len(self.words)
+        self.words += steps
+        self.needs_age |= bool(needs_age)
+        return [first, len(self.words), needs_age, need, recorded_mask, no_rule]
+
+    def _bands(self, policy: Policy, layer: Layer, category: str, care: str) -> list[tuple[int, int, Rule | None]]:
+        """Return (age from, age to, rule or None): disjoint, together all ages and the unknown one."""
+        rules = [
+            rule
+            for rule in layer.rules
+            if category in rule.who and care in rule.care_types and self._usable(policy, rule, category)
+        ]
+        cuts = sorted({0, AGE_UNKNOWN + 1} | {r.age_from for r in rules} | {r.age_to + 1 for r in rules if not r.any_age})
+        bands: list[tuple[int, int, Rule | None]] = []
+        for start, end in zip(cuts, cuts[1:], strict=False):
+            found = next((r for r in rules if r.any_age or r.age_from <= start <= r.age_to), None)
+            if bands and bands[-1][2] is found:
+                bands[-1] = (bands[-1][0], end - 1, found)
+            else:
+                bands.append((start, end - 1, found))
+        return bands
+
+    def _usable(self, policy: Policy, rule: Rule, category: str | None = None) -> bool:
+        """Return whether the rule has its optional parameters (for one category, or for any)."""
+        if category is None:
+            return any(self._usable(policy, rule, who) for who in rule.who)
+        declared = {p.name: p for p in policy.parameters}
+        return all(
+            declared[name].required or _value(policy, name, category) is not None for name in rule.parameters
+        )
+
+    def _need(self, policy: Policy, rule: Rule, parameter: str) -> int:
+        need = Need(policy.id, rule, parameter)
+        if need not in self.needs:
+            self.needs.append(need)
+        return self.needs.index(need) + 1
+
+    def _rule_block(self, policy: Policy, layer: Layer, rule: Rule | None, category: str) -> int:
+        source = rule or layer
+        self.fees_used |= set(source.base)
+        earlier = [LAYERS.index(name.name) for name in policy.layers[: policy.layers.index(layer)]]
+        less = [LAYERS.index(name) for name in source.less]
+        account = self._account(source.account)
+        limit = rule.shared_limit if rule else None
+        tiers = self._tiers(policy, layer, rule, category) if rule else []
+        cap = None if rule is None or rule.cap_fen is None else resolve(rule.cap_fen, policy, category)
+        self.tiers_max = max(self.tiers_max, len(tiers))
+        self.rules.append(RuleRef(policy, layer, rule))
+        at = len(self.words)
+        self.words += [
+            len(self.rules) - 1,
+            sum(1 << FEES.index(fee) for fee in source.base),
+            sum(1 << index for index in less),
+            int(set(less) == set(earlier)),
+            account,
+            self._account(limit.account) if limit else account,
+            (resolve(limit.limit_fen, policy, category) or 0) if limit else YEAR_MAX_FEN,
+            YEAR_MAX_FEN if cap is None else min(cap, YEAR_MAX_FEN),
+            len(tiers),
+        ]
+        for index, (lower, rate) in enumerate(tiers):
+            upper = tiers[index + 1][0] if index + 1 < len(tiers) else YEAR_MAX_FEN
+            self.words += [lower, upper, rate]
+        return at
+
+    def _tiers(self, policy: Policy, layer: Layer, rule: Rule, category: str) -> list[tuple[int, int]]:
+        """Return absolute (lower edge, rate); no tiers where a required parameter is missing."""
+        if _missing(policy, rule, category):
+            return []
+        deductible = resolve(rule.deductible_fen, policy, category) or 0
+        shift = deductible if rule.edges_above_deductible else 0
+        tiers = [
+            ((resolve(tier.lower_fen, policy, category) or 0) + shift, resolve(tier.rate_bp, policy, category) or 0)
+            for tier in rule.tiers
+        ]
+        if any(later[0] <= earlier[0] for earlier, later in zip(tiers, tiers[1:], strict=False)):
+            self.faults.append(
+                f"{policy.id}: layers.{layer.name}.rules.{rule.id}.tiers: expected ascending edges, "
+                f"got {[lower for lower, _ in tiers]} fen with the given parameters"
+            )
+        return tiers
+
+
+def _favour_table(policy: Policy) -> list[int]:
+    order = [CATEGORIES.index(name) for name in policy.favour]
+    return [next((category for category in order if mask >> category & 1), -1) for mask in range(MASKS)]
+
+
+def _value(policy: Policy, parameter: str, category: str) -> int | None:
+    values = policy.values.get(parameter, {})
+    return values.get(category, values.get(""))
+
+
+def _missing(policy: Policy, rule: Rule, category: str) -> str:
+    """Return the first required parameter of the rule that has no value for the category."""
+    required = {p.name for p in policy.parameters if p.required}
+    return next(
+        (name for name in rule.parameters if name in required and _value(policy, name, category) is None), ""
+    )
+
+
+assert AGE_MAX < AGE_UNKNOWN

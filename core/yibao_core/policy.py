@@ -1,0 +1,163 @@
+"""What a person writes: a policy as frozen data. Reading and checking files is `policy_file`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+
+# The engine's layers: always these eight; a policy states their order.
+LAYERS = (
+    "basic",
+    "catastrophic",
+    "special_drug",
+    "assistance",
+    "institution_reduction",
+    "commercial",
+    "reassistance",
+    "pku",
+)
+CATEGORIES = (
+    "ordinary",
+    "registered_poor",
+    "destitute",
+    "dibao",
+    "dibao_marginal",
+    "severe_disability",
+    "low_income",
+    "illness_poverty",
+    "orphan",
+)
+CARE_TYPES = ("inpatient", "outpatient", "chronic_outpatient", "special_drug", "pku")
+FEES = ("total_fee", "self_funded_fee", "over_limit_fee", "first_pay_fee", "eligible_fee")
+AGE_MAX = 126
+
+
+@dataclass(frozen=True)
+class Derived:
+    """A value that comes from a parameter: `share_bp` basis points of it (10,000: the parameter itself)."""
+
+    parameter: str
+    share_bp: int = 10_000
+
+
+Amount = int | Derived
+"""Fen, or derived from a parameter in fen."""
+Rate = int | Derived
+"""Basis points, or derived from a parameter in basis points."""
+
+
+@dataclass(frozen=True)
+class Tier:
+    """One step of a schedule: from `lower_fen` on (as written: with or above the deductible) pay `rate_bp`."""
+
+    lower_fen: Amount
+    rate_bp: Rate
+
+
+@dataclass(frozen=True)
+class SharedLimit:
+    """A yearly limit on payments that several rules draw on, under the name of its account."""
+
+    account: str
+    limit_fen: Amount
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Who gets what from a layer: the first rule of the layer that covers a row is applied."""
+
+    id: str
+    who: tuple[str, ...]  # categories
+    care_types: tuple[str, ...]
+    tiers: tuple[Tier, ...]
+    source: str
+    deductible_fen: Amount = 0
+    edges_above_deductible: bool = False
+    cap_fen: Amount | None = None
+    base: tuple[str, ...] = ("eligible_fee",)
+    less: tuple[str, ...] = ()  # the earlier layers whose payments reduce the base; a file's default is all of them
+    account: str = ""
+    shared_limit: SharedLimit | None = None
+    age_from: int = 0
+    age_to: int = AGE_MAX
+
+    @property
+    def any_age(self) -> bool:
+        return self.age_from == 0 and self.age_to == AGE_MAX
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """The parameters that the rule cannot be computed without, in the order in which it names them."""
+        amounts: list[Amount | None] = [self.deductible_fen, *(tier.lower_fen for tier in self.tiers)]
+        amounts += [tier.rate_bp for tier in self.tiers]
+        amounts += [self.cap_fen, self.shared_limit.limit_fen if self.shared_limit else None]
+        return tuple(dict.fromkeys(amount.parameter for amount in amounts if isinstance(amount, Derived)))
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One benefit. `otherwise` is what a row gets that no rule reaches: "recorded" or "zero"."""
+
+    name: str
+    care_types: tuple[str, ...]
+    otherwise: str
+    source: str
+    rules: tuple[Rule, ...] = ()
+    charged_to: str = "eligible"  # or "total": first the part outside the base
+    base: tuple[str, ...] = ("eligible_fee",)  # of rows that no rule reaches; rules inherit it
+    less: tuple[str, ...] = ()
+    account: str = ""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A number that the documents leave to somebody else."""
+
+    name: str
+    unit: str  # "yuan" or "percent"
+    meaning: str
+    required: bool
+    source: str
+    per_category: tuple[str, ...] = ()  # empty: one value for everybody
+    default: int | None = None  # fen or basis points
+    minimum: int | None = None
+    maximum: int | None = None
+
+
+@dataclass(frozen=True)
+class Span:
+    """Days from `start` to `end`, both included; None is open."""
+
+    start: date
+    end: date | None = None
+    source: str = ""
+
+    def overlaps(self, other: "Span") -> bool:
+        first = self.end is None or other.start <= self.end
+        return first and (other.end is None or self.start <= other.end)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A document's rules as data. Made by `policy_file.read_policy`; `digest` names file and parameters."""
+
+    id: str
+    title: str
+    document: str
+    region: str
+    in_force: Span
+    known_from: date
+    favour: tuple[str, ...]  # categories, the first that a person has counts
+    layers: tuple[Layer, ...]
+    issued: date | None = None
+    window: Span | None = None
+    supersedes: tuple[str, ...] = ()
+    rounding: str = "half_up"  # or "down"
+    year_follows: str = "service_date"  # or "settled_at"
+    note: str = ""
+    parameters: tuple[Parameter, ...] = ()
+    values: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """Parameter → category ("" where it has one value for everybody) → fen or basis points; defaults filled in."""
+    digest: str = ""
+
+    def layer(self, name: str) -> Layer:
+        return next(layer for layer in self.layers if layer.name == name)

@@ -1,0 +1,258 @@
+"""Rows to shards of people, shards to results, results back to rows; the threads.
+
+Three streaming passes around the settlement: count and scatter (rows in their own order, each to
+its person's shard), settle each shard where it lies, and walk the rows once more taking each result from
+its shard's next place. Row order comes back without a single write out of order.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from yibao_core._jit import Words, kernel
+from yibao_core.accumulators import GROUP_BALANCES
+from yibao_core.batch import settle_shard
+from yibao_core.claim import COUNT_NEEDS, OPTION_HISTORY_ROWS
+from yibao_core.collect import collect_rows
+from yibao_core.errors import RowStatus
+from yibao_core.intake import Columns, count_shards, pack_rows, years_of_days
+from yibao_core.layers import TRACE_FIRST_TIER, TRACE_TIER_WIDTH
+from yibao_core.order import Texts
+from yibao_core.plan import CompiledBook
+from yibao_core.policy import LAYERS
+from yibao_core.records import (
+    FIELD_ELIGIBLE,
+    FIELD_LAYER,
+    FIELD_REVERSES,
+    FIELD_TOTAL,
+    FIELD_WIDTH,
+    GROUP,
+    HEAD,
+    ID,
+    OPENING,
+    PERSON,
+    ROW,
+    SHIFT_KIND,
+    SHIFT_NULLS,
+    TIME,
+    UNREADABLE_TIME,
+)
+
+SHARD_BYTES = 2_000_000  # measured: smaller ones cost the scatter more than they save the settlement
+SHARD_BITS_MAX = 12
+ROWS_PER_THREAD = 20_000  # fewer are settled before a thread has started
+THREADS_VARIABLE = "YIBAO_THREADS"
+_YEARS = years_of_days()
+
+
+class Openings(NamedTuple):
+    """Balances to start from, one entry for each person, year, city and account."""
+
+    person: NDArray[np.int64]
+    key: NDArray[np.int64]  # benefit year x 10,000 + city
+    account: NDArray[np.int64]
+    base_fen: NDArray[np.int64]
+    paid_fen: NDArray[np.int64]
+
+
+class Settled(NamedTuple):
+    """Results by row, in the order in which the rows came, and the groups behind them."""
+
+    status: NDArray[np.int8]
+    flags: NDArray[np.int16]
+    mode: NDArray[np.int8]
+    policy: NDArray[np.int8]
+    group: NDArray[np.int64]
+    personal_fen: NDArray[np.int64]
+    paid_fen: dict[str, NDArray[np.int64]]  # the layers that are computed or recorded anywhere
+    groups: NDArray[np.int64]  # (groups, GROUP_BALANCES + 2 x accounts)
+    counters: NDArray[np.int64]
+    violations: int
+    trace: NDArray[np.int64]
+
+
+def threads_to_use(threads: int | None) -> int:
+    """Return how many threads to start: as asked, else by YIBAO_THREADS, else the cores this process may use."""
+    if threads is None:
+        threads = int(os.environ.get(THREADS_VARIABLE, "0")) or len(os.sched_getaffinity(0))
+    return max(1, threads)
+
+
+def no_openings() -> Openings:
+    """Return no balances."""
+    none = np.empty(0, dtype=np.int64)
+    none.flags.writeable = False
+    return Openings(none, none, none, none, none)
+
+
+@kernel
+def pack_openings(
+    fields: Words, openings: Openings, first_row: int, shard: Words, cursors: Words, width: int, work: Words
+) -> None:
+    """Write opening balances as records that come before all rows of their person."""
+    for entry in range(openings.person.size):
+        record = cursors[shard[entry]] * width
+        cursors[shard[entry]] += 1
+        for word in range(width):
+            work[record + word] = 0
+        work[record + PERSON] = openings.person[entry]
+        work[record + TIME] = UNREADABLE_TIME
+        work[record + ID] = 0
+        work[record + ROW] = first_row + entry
+        work[record + GROUP] = openings.key[entry]
+        work[record + HEAD] = OPENING << SHIFT_KIND | openings.account[entry] << SHIFT_NULLS
+        work[record + fields[FIELD_TOTAL]] = openings.base_fen[entry]
+        work[record + fields[FIELD_ELIGIBLE]] = openings.paid_fen[entry]
+        if fields[FIELD_REVERSES] >= 0:
+            work[record + fields[FIELD_REVERSES]] = UNREADABLE_TIME
+
+
+def settle_columns(
+    book: CompiledBook,
+    fields: NDArray[np.int64],
+    settings: NDArray[np.int64],
+    options: NDArray[np.int64],
+    columns: Columns,
+    texts: Texts,
+    openings: Openings,
+    threads: int,
+    trace: bool = False,
+    report: Callable[[int], None] | None = None,
+) -> Settled:
+    """Settle or replay all rows; the rows of the history come first and have no results.
+
+    `settings` are the intake's, `options` the run's. `report` is told the number of rows of each shard
+    that is done, from the threads. All input arrays are read-only.
+    """
+    rows, entries = len(columns.person), len(openings.person)
+    width = int(fields[FIELD_WIDTH])
+    records = rows + entries
+    threads = max(1, min(threads, records // ROWS_PER_THREAD))
+    bits = min(SHARD_BITS_MAX, max(0, (records * width * 8 // SHARD_BYTES).bit_length()))
+    edges = [rows * part // threads for part in range(threads + 1)]
+    group_width = GROUP_BALANCES + 2 * len(book.accounts)
+
+    shard = np.empty(rows, dtype=np.uint16)
+    entry_shard = np.empty(entries, dtype=np.uint16)
+    counts = np.zeros((threads + 1, 1 << bits), dtype=np.int64)
+    work = np.empty(records * width, dtype=np.int64)
+    groups = np.empty(records * group_width, dtype=np.int64)
+
+    with _workers(threads) as run:
+        run(lambda part: count_shards(columns.person, edges[part], edges[part + 1], bits, shard, counts[part]), range(threads))
+        count_shards(openings.person, 0, entries, bits, entry_shard, counts[threads])
+        sizes = counts.sum(axis=0)
+        start = np.concatenate(([0], np.cumsum(sizes)))
+        first = start[:-1] + np.cumsum(counts, axis=0) - counts  # of each part of the rows in each shard
+        cursors = first.copy()
+        run(
+            lambda part: pack_rows(
+                book.words, fields, settings, columns, edges[part], edges[part + 1], _YEARS, shard, cursors[part], width,
+                work,
+            ),  # fmt: skip
+            range(threads),
+        )
+        pack_openings(fields, openings, rows, entry_shard, cursors[threads], width, work)
+
+        counters = np.zeros((1 << bits, COUNT_NEEDS + len(book.needs)), dtype=np.int64)
+        group_counts = np.zeros((1 << bits) + 1, dtype=np.int64)
+        stride = TRACE_FIRST_TIER + TRACE_TIER_WIDTH * book.tiers_max
+        traced = np.full(len(LAYERS) * stride if trace else 0, -1, dtype=np.int64)
+
+        def settle(index: int) -> None:
+            begin, end = int(start[index]), int(start[index + 1])
+            group_counts[index + 1] = settle_shard(
+                book.words,
+                fields,
+                options,
+                work[begin * width : end * width],
+                end - begin,
+                texts,
+                begin,
+                groups[begin * group_width : end * group_width],
+                counters[index],
+                traced,
+            )
+            if report is not None:
+                report(end - begin)
+
+        run(settle, range(1 << bits))
+        group_start = np.cumsum(group_counts)
+        settled = _empty_results(rows - int(options[OPTION_HISTORY_ROWS]))
+        lines = [layer for layer in range(len(LAYERS)) if fields[FIELD_LAYER + layer] >= 0]
+        layer_words = np.array([fields[FIELD_LAYER + layer] for layer in lines], dtype=np.int64)
+        paid = np.empty((len(lines), len(settled.status)), dtype=np.int64)
+        cursors = first.copy()
+        violations = run(
+            lambda part: collect_rows(
+                int(fields[FIELD_TOTAL]),
+                layer_words,
+                edges[part],
+                edges[part + 1],
+                int(options[OPTION_HISTORY_ROWS]),
+                shard,
+                cursors[part],
+                group_start,
+                width,
+                work,
+                settled.status,
+                settled.flags,
+                settled.mode,
+                settled.policy,
+                settled.group,
+                settled.personal_fen,
+                paid,
+            ),
+            range(threads),
+        )
+    table = groups.reshape(-1, group_width)
+    kept = [table[int(start[i]) : int(start[i]) + int(group_counts[i + 1])] for i in range(1 << bits)]
+    return settled._replace(
+        paid_fen={LAYERS[layer]: paid[line] for line, layer in enumerate(lines)},
+        groups=np.concatenate(kept),
+        counters=counters.sum(axis=0),
+        violations=sum(violations),
+        trace=traced,
+    )
+
+
+def _empty_results(rows: int) -> Settled:
+    return Settled(
+        status=np.empty(rows, dtype=np.int8),
+        flags=np.empty(rows, dtype=np.int16),
+        mode=np.empty(rows, dtype=np.int8),
+        policy=np.empty(rows, dtype=np.int8),
+        group=np.empty(rows, dtype=np.int64),
+        personal_fen=np.empty(rows, dtype=np.int64),
+        paid_fen={},
+        groups=np.empty((0, GROUP_BALANCES), dtype=np.int64),
+        counters=np.empty(0, dtype=np.int64),
+        violations=0,
+        trace=np.empty(0, dtype=np.int64),
+    )
+
+
+class _workers:
+    """Runs a function over parts: on this thread where one is enough, else on a pool of its own."""
+
+    def __init__(self, threads: int) -> None:
+        self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
+
+    def __enter__(self) -> Callable[[Callable[[int], Any], Sequence[int]], list[Any]]:
+        return self._run
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown()
+
+    def _run(self, work: Callable[[int], Any], parts: Sequence[int]) -> list[Any]:
+        if self._pool is None:
+            return [work(part) for part in parts]
+        return list(self._pool.map(work, parts))
+
+
+assert RowStatus.SETTLED == 0
