@@ -38,9 +38,9 @@ def no_texts() -> Texts:
 def compare_bytes(first: Words, at: int, size: int, second: Words, other_at: int, other_size: int) -> int:
     """Return -1, 0 or 1: the bytes of one text against another's."""
     for index in range(min(size, other_size)):
-        difference = int(first[at + index]) - int(second[other_at + index])
-        if difference != 0:
-            return -1 if difference < 0 else 1
+        one, two = first[at + index], second[other_at + index]
+        if one != two:  # bytes are unsigned: their difference would wrap
+            return -1 if one < two else 1
     return 0 if size == other_size else (-1 if size < other_size else 1)
 
 

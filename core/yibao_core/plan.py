@@ -229,10 +229,9 @@ class _Compiler:
                 mode = COMPUTED if rule else RECORDED if layer.otherwise == "recorded" else ZERO
                 covered = care in layer.care_types
                 if mode == RECORDED and covered:
-                    recorded_mask |= 1 << LAYERS.index(layer.name)
-                    if layer.name not in self.recorded and any(
-                        care in other.care_types and self._usable(policy, other) for other in layer.rules
-                    ):
+                    if layer.name in self.recorded:
+                        recorded_mask |= 1 << LAYERS.index(layer.name)
+                    elif any(care in other.care_types and self._usable(policy, other) for other in layer.rules):
                         no_rule = 1
                 if rule and (missing := _missing(policy, rule, category)):
                     need = need or self._need(policy, rule, missing)

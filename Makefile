@@ -1,0 +1,89 @@
+# The daily commands; CI runs the same ones. `make demo` and `make test` do all the set-up themselves.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+INSTALL := $(PIP) install --quiet --quiet --editable
+PARAMETERS := data_gen/demo/parameters.toml
+SMALL := -m "not big"
+
+export PIP_ROOT_USER_ACTION := ignore
+
+.PHONY: help demo test test-nojit test-bounds wheel-check check format bench clean
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo         invent a city's ledger, re-account it, say where the files are"
+	@echo "make test         run all tests"
+	@echo "make test-nojit   run them as plain Python, overflow is an error (big ones left out)"
+	@echo "make test-bounds  run them with array bounds checked (big ones left out)"
+	@echo "make wheel-check  build the wheel, run the tests against it elsewhere"
+	@echo "make check        lint, formatting, types"
+	@echo "make format       format the code"
+	@echo "make bench        measure the speed"
+	@echo "make clean        remove all that these commands made, $(VENV) too"
+
+# A stamp file says what is installed; a changed pyproject.toml installs again.
+$(VENV)/.made:
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "expected Python 3.11 or newer, got '$(PYTHON)': make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@echo "making $(VENV) with $(PYTHON)"
+	@"$(PYTHON)" -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.cli: EXTRAS := cli
+$(VENV)/.test: EXTRAS := cli,test
+$(VENV)/.lint: EXTRAS := cli,test,lint
+$(VENV)/.bench: EXTRAS := cli,test,bench
+$(VENV)/.cli $(VENV)/.test $(VENV)/.lint $(VENV)/.bench: pyproject.toml | $(VENV)/.made
+	@echo "installing yibao[$(EXTRAS)] into $(VENV)"
+	@$(INSTALL) '.[$(EXTRAS)]'
+	@touch $@
+
+demo: $(VENV)/.cli
+	@mkdir -p demo
+	@echo "inventing a city of 100,000 people, as it was paid under shandong-2017"
+	@$(BIN)/yibao-datagen city --people 100000 --seed 1 --paid-under shandong-2017 \
+		--parameters $(PARAMETERS) --out demo/ledger.parquet
+	@echo "re-accounting demo/ledger.parquet under weihai-2019"
+	@$(BIN)/yibao reaccount demo/ledger.parquet --policy weihai-2019 --parameters $(PARAMETERS) \
+		--recorded-after-change implied_rate --out demo/out
+
+test: $(VENV)/.test
+	@$(BIN)/pytest
+
+test-nojit: $(VENV)/.test
+	@NUMBA_DISABLE_JIT=1 $(BIN)/pytest -W error $(SMALL)
+
+test-bounds: $(VENV)/.test
+	@NUMBA_BOUNDSCHECK=1 $(BIN)/pytest $(SMALL)
+
+# The tests leave the tree, so that they can only find what the wheel brought.
+wheel-check: $(VENV)/.made
+	@set -eu; away=$$(mktemp -d); trap 'rm -rf "$$away"' EXIT; \
+	echo "building the wheel"; $(PIP) wheel --quiet --quiet --no-deps --wheel-dir "$$away" .; \
+	wheel=$$(echo "$$away"/yibao-*.whl); $(BIN)/python -m zipfile --list "$$wheel"; \
+	echo "installing it into $$away/venv"; "$(PYTHON)" -m venv "$$away/venv"; \
+	"$$away/venv/bin/python" -m pip --disable-pip-version-check --no-input install --quiet --quiet "$$wheel[cli,test]"; \
+	cp -R tests bench pyproject.toml README.md "$$away"; \
+	real=$${YIBAO_REAL_DATA:-$(abspath ../shared/data)}; cd "$$away"; \
+	YIBAO_WHEEL="$$wheel" YIBAO_REAL_DATA="$$real" venv/bin/pytest $(SMALL)
+
+check: $(VENV)/.lint
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/pyright --pythonpath $(BIN)/python
+
+format: $(VENV)/.lint
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: $(VENV)/.bench
+	@$(BIN)/pytest bench/bench_*.py --override-ini=addopts=--import-mode=importlib --benchmark-only
+
+clean:
+	rm -rf $(VENV) demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks .coverage
+	find core bindings data_gen bench tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,246 @@
+"""A ledger's Arrow columns as the arrays that kernels read.
+
+Nothing is computed here: cells become integers, and what cannot be read is marked for the kernels to
+judge. What is wrong with the table as a whole (a missing column, a wrong type) is reported at once.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from yibao.dates import to_days, to_moments
+from yibao.ids import encode, read_ids, same_kind, text_buffers, words
+from yibao.ledger import MONEY, REQUIRED, Ledger
+from yibao.money import to_fen
+from yibao.words import care_index, category_mask, look_up, truth
+from yibao_core.errors import LedgerError
+from yibao_core.intake import MISSING_CELL, MISSING_DAY, MISSING_PERSON, NO_DAY, NO_ORIGINAL, Columns
+from yibao_core.order import Texts, hash_texts, no_texts
+from yibao_core.records import UNREADABLE_TIME
+
+T = TypeVar("T")
+
+
+class Prepared(NamedTuple):
+    """Rows ready to be settled: those of the history first, then the ledger's."""
+
+    columns: Columns
+    texts: Texts
+    history_rows: int
+    person_ids: pa.ChunkedArray  # of history, ledger and opening balances, end to end
+    opening_persons: NDArray[np.int64]
+    settlement_ids: pa.ChunkedArray  # of the ledger's own rows, normalised
+    ids_changed: int
+    present: frozenset[str]  # our columns that the ledger has
+
+
+def prepare(
+    ledger: Ledger,
+    history: Ledger | None,
+    opening_person: pa.ChunkedArray | None,
+    masks: "Callable[[NDArray[Any], pa.ChunkedArray, NDArray[Any]], NDArray[Any]] | None" = None,
+    extra_required: Sequence[str] = (),
+) -> Prepared:
+    """Return the ledger's (and the history's) columns as kernel arrays.
+
+    `masks` may replace the sets of categories: it gets them with the person ids and the service days. Raises
+    LedgerError with every missing column and every column of a wrong type.
+    """
+    parts = [part for part in (history, ledger) if part is not None]
+    faults = [fault for part in parts for fault in part.missing(REQUIRED)] + ledger.missing(extra_required)
+    if faults:
+        raise LedgerError(faults)
+    reader = _Reader(parts, faults)
+    person, ids_changed = reader.ids("person_id")
+    settlement, changed = reader.ids("settlement_id")
+    ids_changed += changed
+    has_reverses = any(part.has("reverses") for part in parts)
+    reverses, changed = reader.ids("reverses") if has_reverses else ([], 0)
+    ids_changed += changed
+    days, day_missing = reader.read("service_date", lambda c, n: to_days(c, n, 0), pairs=True)
+    moments, time_missing = reader.read("settled_at", to_moments, pairs=True)
+    mask = reader.read("category", lambda c, n: look_up(c, category_mask, -1, np.int16, n))
+    care = reader.read("care_type", lambda c, n: look_up(c, care_index, -2, np.int8, n))
+    money = [reader.read(name, to_fen) if reader.anywhere(name) else _nothing() for name in MONEY]
+    region = reader.read("insured_region", region_codes) if reader.anywhere("insured_region") else _nothing(np.int32)
+    birth = _nothing(np.int32)
+    if reader.anywhere("birth_date"):
+        birth = reader.read("birth_date", lambda c, n: to_days(c, n, NO_DAY), pairs=True)[0]
+    supplement = _nothing(np.int8)
+    if reader.anywhere("has_commercial_supplement"):
+        supplement = reader.read("has_commercial_supplement", flags)
+    if faults:
+        raise LedgerError(faults)
+
+    people = [*person, *([] if opening_person is None else [opening_person])]
+    people = same_kind(people)
+    person_words = encode(people)
+    rows = sum(len(part) for part in parts)
+    missing = _missing(person, settlement, day_missing, time_missing, mask == -1, care == -2)
+    mask, care = np.where(mask == -1, 0, mask).astype(np.int16), np.where(care == -2, -1, care).astype(np.int8)
+    if len(missing):
+        moments = np.where(time_missing, UNREADABLE_TIME, moments)
+    if masks is not None:
+        own = len(ledger)
+        mask = np.concatenate([mask[: rows - own], masks(mask[rows - own :], person[-1], days[rows - own :])]).astype(np.int16)
+    id_words, reverses_words, texts = _settlement_words(settlement, reverses)
+    columns = Columns(
+        person=_frozen(person_words[:rows]),
+        time=_frozen(moments),
+        id=_frozen(id_words),
+        reverses=_frozen(reverses_words),
+        missing=_frozen(missing),
+        day=_frozen(days),
+        category_mask=_frozen(mask),
+        care=_frozen(care),
+        region=_frozen(region),
+        birth=_frozen(birth),
+        supplement=_frozen(supplement),
+        money=tuple(_frozen(amounts) for amounts in money),
+    )
+    return Prepared(
+        columns,
+        texts,
+        rows - len(ledger),
+        pa.chunked_array([chunk for part in people for chunk in part.chunks], people[0].type),
+        _frozen(person_words[rows:]),
+        settlement[-1],
+        ids_changed,
+        frozenset(name for name in (*MONEY, "insured_region", "reverses", "birth_date") if ledger.has(name)),
+    )
+
+
+class _Reader:
+    """Reads a column from the history and the ledger, end to end, and collects what is wrong with it."""
+
+    def __init__(self, parts: Sequence[Ledger], faults: list[str]) -> None:
+        self.parts = parts
+        self.faults = faults
+
+    def anywhere(self, name: str) -> bool:
+        return any(part.has(name) for part in self.parts)
+
+    def _column(self, part: Ledger, name: str) -> tuple[pa.ChunkedArray, str]:
+        own = part.name(name)
+        return (pa.chunked_array([pa.nulls(len(part))]), name) if own is None else (part.column(name), own)
+
+    def ids(self, name: str) -> tuple[list[pa.ChunkedArray], int]:
+        columns, changed = [], 0
+        for part in self.parts:
+            column, own = self._column(part, name)
+            try:
+                column, fixed = read_ids(column, f"{part.what}: {own}")
+            except LedgerError as error:
+                self.faults += error.faults
+                column, fixed = pa.chunked_array([pa.nulls(len(part), pa.int64())]), 0
+            columns.append(column)
+            changed += fixed
+        return columns, changed
+
+    def read(self, name: str, read: Callable[[pa.ChunkedArray, str], Any], pairs: bool = False) -> Any:
+        """Return the arrays of all parts end to end (`pairs`: two of them)."""
+        results = []
+        for part in self.parts:
+            column, own = self._column(part, name)
+            try:
+                results.append(read(column, own))
+            except LedgerError as error:
+                self.faults += [f"{part.what}: {fault}" for fault in error.faults]
+                nothing = np.zeros(len(part), dtype=np.int64)
+                results.append((nothing, nothing.astype(bool)) if pairs else nothing)
+        if len(results) == 1:
+            return results[0]
+        if pairs:
+            return tuple(np.concatenate(side) for side in zip(*results, strict=True))
+        return np.concatenate(results)
+
+
+def flags(column: pa.ChunkedArray, name: str) -> NDArray[np.int8]:
+    """Return a yes/no column as 1 and 0, null and unreadable cells as 0."""
+    if pa.types.is_boolean(column.type):
+        return words(pc.fill_null(column, False)).astype(np.int8)
+    return np.maximum(look_up(column, truth, 0, np.int8, name), 0).astype(np.int8)
+
+
+def region_codes(column: pa.ChunkedArray, name: str) -> NDArray[np.int32]:
+    """Return six-digit region codes, 0 where there is none."""
+    if pa.types.is_integer(column.type):
+        codes = words(pc.fill_null(column, 0).cast(pa.int64()))
+        return np.where((codes >= 100_000) & (codes <= 999_999), codes, 0).astype(np.int32)
+    return look_up(column, _region_code, 0, np.int32, name)
+
+
+def _region_code(cell: str) -> int:
+    cell = cell.strip()
+    return int(cell) if len(cell) == 6 and cell.isascii() and cell.isdigit() else 0
+
+
+def _missing(
+    person: list[pa.ChunkedArray],
+    settlement: list[pa.ChunkedArray],
+    day: NDArray[np.bool_],
+    time: NDArray[np.bool_],
+    category: NDArray[np.bool_],
+    care: NDArray[np.bool_],
+) -> NDArray[np.uint8]:
+    """Return what is missing in each row; nothing at all where no row misses anything."""
+    null_ids = any(column.null_count for column in (*person, *settlement))
+    if not (null_ids or day.any() or time.any() or category.any() or care.any()):
+        return np.empty(0, dtype=np.uint8)
+    no_person = np.concatenate([pc.is_null(column).to_numpy() for column in person])
+    no_id = np.concatenate([pc.is_null(column).to_numpy() for column in settlement])
+    cell = no_person | no_id | day | time | category | care
+    return (cell * MISSING_CELL | no_person * MISSING_PERSON | day * MISSING_DAY).astype(np.uint8)
+
+
+def _settlement_words(
+    settlement: list[pa.ChunkedArray], reverses: list[pa.ChunkedArray]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], Texts]:
+    """Return id words (the integer, else a hash), the words of what is reversed, and the texts behind them."""
+    if not any(len(column) > column.null_count for column in reverses):
+        reverses = []
+    columns = same_kind([*settlement, *reverses])
+    ids, named = columns[: len(settlement)], columns[len(settlement) :]
+    if pa.types.is_int64(columns[0].type):
+        # A null id is rejected; its word must not be that of another row's id.
+        id_words = words(pc.fill_null(_joined(ids), NO_ORIGINAL)) if any(c.null_count for c in ids) else words(_joined(ids))
+        named_words = words(pc.fill_null(_joined(named), NO_ORIGINAL)) if named else np.empty(0, dtype=np.int64)
+        return id_words, named_words, no_texts()
+    id_words, id_offsets, id_bytes = _hashed(_joined(ids))
+    texts = Texts(id_bytes, id_offsets, no_texts().id_bytes, no_texts().id_offsets)
+    if not named:
+        return id_words, np.empty(0, dtype=np.int64), texts
+    joined = _joined(named)
+    named_words, named_offsets, named_bytes = _hashed(joined)
+    null = pc.is_null(joined).to_numpy()
+    return id_words, np.where(null, NO_ORIGINAL, named_words), Texts(id_bytes, id_offsets, named_bytes, named_offsets)
+
+
+def _joined(columns: list[pa.ChunkedArray]) -> pa.ChunkedArray:
+    return pa.chunked_array([chunk for column in columns for chunk in column.chunks], columns[0].type)
+
+
+def _hashed(column: pa.ChunkedArray) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]:
+    chunk = column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+    offsets, data = text_buffers(chunk)
+    hashes = np.empty(len(chunk), dtype=np.int64)
+    offsets, data = _frozen(offsets), _frozen(data)
+    hash_texts(data, offsets, hashes)
+    return hashes, offsets, data
+
+
+def _nothing(dtype: Any = np.int64) -> NDArray[Any]:
+    return np.empty(0, dtype=dtype)
+
+
+def _frozen(array: NDArray[Any]) -> NDArray[Any]:
+    """Return the array contiguous and read-only: a writable one would compile every kernel a second time."""
+    array = np.ascontiguousarray(array)
+    if array.flags.writeable:
+        array = array.view()
+        array.flags.writeable = False
+    return array

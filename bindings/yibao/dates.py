@@ -1,0 +1,111 @@
+"""Days and moments at the door: Arrow columns to days since 1970-01-01 and microseconds.
+
+Moments with a time zone are read on the clock of Asia/Shanghai (UTC+8 all year), because the day
+of a settlement there decides which policy was known.
+"""
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from yibao_core.errors import LedgerError
+from yibao.ids import words
+
+DAY_US = 86_400_000_000
+_CHINA_US = 8 * 3_600_000_000
+_EPOCH = datetime(1970, 1, 1)
+_DAY_FORMATS = ("%Y-%m-%d", "%Y/%m/%d", "%Y%m%d", "%Y.%m.%d", "%Y年%m月%d日", "%d-%b-%Y")
+
+
+def to_days(column: pa.ChunkedArray, name: str, null: int) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+    """Return days since 1970-01-01 (`null` where there is none) and which cells hold no readable day."""
+    kind = column.type
+    if pa.types.is_date32(kind) and column.null_count == 0:
+        return words(column.cast(pa.int32())), np.zeros(len(column), dtype=bool)
+    if pa.types.is_dictionary(kind):
+        column = column.cast(kind.value_type)
+        kind = column.type
+    if pa.types.is_timestamp(kind) or pa.types.is_date64(kind):
+        moments, missing = to_moments(column, name)
+        days = np.floor_divide(moments, DAY_US)
+    elif pa.types.is_date32(kind):
+        missing = pc.is_null(column).to_numpy()
+        days = words(pc.fill_null(column.cast(pa.int32()), 0))
+    elif pa.types.is_null(kind):
+        missing, days = np.ones(len(column), dtype=bool), np.zeros(len(column), dtype=np.int64)
+    elif pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        days, missing = _by_text(column, _day)
+    else:
+        raise LedgerError(f"{name}: expected dates, got {kind}")
+    out = np.where(missing, null, days).astype(np.int32)
+    out.flags.writeable = False
+    return out, missing
+
+
+def to_moments(column: pa.ChunkedArray, name: str) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return microseconds since 1970 (0 where there is none) and which cells hold no readable moment; a date is its midnight."""
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        column = column.cast(kind.value_type)
+        kind = column.type
+    if pa.types.is_date32(kind) or pa.types.is_date64(kind):
+        column = column.cast(pa.timestamp("us"))
+        kind = column.type
+    if pa.types.is_timestamp(kind):
+        shift = _CHINA_US if kind.tz else 0
+        column = column.cast(pa.timestamp("us", tz=kind.tz), safe=False).cast(pa.int64())
+        if column.null_count == 0:
+            moments = words(column)
+            return (moments + shift if shift else moments), np.zeros(len(column), dtype=bool)
+        missing = pc.is_null(column).to_numpy()
+        return words(pc.fill_null(column, 0)) + shift, missing
+    if pa.types.is_null(kind):
+        return np.zeros(len(column), dtype=np.int64), np.ones(len(column), dtype=bool)
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return _by_text(column, _moment)
+    raise LedgerError(f"{name}: expected timestamps or dates, got {kind}")
+
+
+def _by_text(column: pa.ChunkedArray, read: Callable[[str], int | None]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    values = np.zeros(len(column), dtype=np.int64)
+    missing = np.zeros(len(column), dtype=bool)
+    at = 0
+    for chunk in pc.dictionary_encode(column).chunks:
+        table = [None if cell is None else read(cell.strip()) for cell in chunk.dictionary.to_pylist()] + [None]
+        indices = pc.fill_null(chunk.indices, len(table) - 1).to_numpy(zero_copy_only=False)
+        values[at : at + len(chunk)] = np.array([value or 0 for value in table], dtype=np.int64)[indices]
+        missing[at : at + len(chunk)] = np.array([value is None for value in table])[indices]
+        at += len(chunk)
+    return values, missing
+
+
+def _moment(text: str) -> int | None:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        day = _day(text)
+        return None if day is None else day * DAY_US
+    if moment.tzinfo is not None:
+        moment = moment.astimezone(UTC).replace(tzinfo=None) + timedelta(hours=8)
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def _day(text: str) -> int | None:
+    for form in _DAY_FORMATS:
+        try:
+            return datetime.strptime(text, form).toordinal() - _EPOCH.toordinal()
+        except ValueError:
+            continue
+    try:
+        return datetime.fromisoformat(text).toordinal() - _EPOCH.toordinal()
+    except ValueError:
+        return None
+
+
+def day_number(day: date) -> int:
+    """Return a date's days since 1970-01-01."""
+    return day.toordinal() - _EPOCH.toordinal()

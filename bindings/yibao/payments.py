@@ -1,0 +1,474 @@
+"""Differences as files a payment office can use: transfers, their lines, orders, and what is not paid."""
+
+import hashlib
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from yibao.columns import Prepared
+from yibao.columns import flags as yes_no
+from yibao.ids import read_ids
+from yibao.ledger import Ledger, as_table
+from yibao.money import from_fen, to_fen, yuan
+from yibao_core.accumulators import GROUP_HOLD, GROUP_ID_ROW, GROUP_KEY, GROUP_LAST_ROW
+from yibao_core.deltas import (
+    FUNDS,
+    PAYEE_KINDS,
+    TO_ASSISTANCE_FUND,
+    TO_COMMERCIAL_FUND,
+    TO_DISTRICT,
+    TO_INSTITUTION,
+    TO_PERSON,
+    Deltas,
+    Lines,
+)
+from yibao_core.errors import LedgerError
+from yibao_core.money import NOT_FEN, NULL_FEN
+from yibao_core.plan import CompiledBook
+from yibao_core.policy import LAYERS
+from yibao_core.routing import (
+    DECREASE,
+    HELD,
+    HOLD_REASONS,
+    TRANSFER,
+    UNROUTED,
+    Entries,
+    identity,
+    settle_entries,
+)
+from yibao_core.shards import Settled
+
+PAYER = "catastrophic_insurance"
+LAYER_NAMES = (*LAYERS, "personal")
+KEY_COLUMNS = ("person_id", "benefit_year", "fund", "layer", "payee_kind", "payee_id", "amount")
+
+Fen = NDArray[np.int64]
+
+
+class Previous(NamedTuple):
+    """Transfers of earlier runs (and executed recoveries, negative)."""
+
+    person_ids: pa.ChunkedArray
+    year: Fen
+    fund: Fen
+    layer: Fen
+    kind: Fen
+    payee: list[str]
+    amount: Fen
+
+
+def read_previous(source: Any) -> Previous | None:
+    """Return earlier transfers, None for none. LedgerError where the table is none, with every fault."""
+    if source is None:
+        return None
+    table = as_table(source, "previous_transfers")
+    faults = [f"previous_transfers: {name}: expected a column, got none" for name in KEY_COLUMNS if name not in table.column_names]
+    if faults:
+        raise LedgerError(faults)
+    amount_name = "amount"
+    amount = to_fen(table[amount_name], "previous_transfers: amount")
+    if ((amount == NULL_FEN) | (amount == NOT_FEN)).any():
+        faults.append("previous_transfers: amount: expected whole fen in every row")
+    person_ids, _ = read_ids(table["person_id"], "previous_transfers: person_id")
+    codes = {}
+    for name, words in (("fund", FUNDS), ("layer", LAYER_NAMES), ("payee_kind", PAYEE_KINDS)):
+        index = pc.index_in(table[name].cast(pa.string()), pa.array(words))
+        codes[name] = pc.fill_null(index, -1).to_numpy().astype(np.int64)
+        if (codes[name] < 0).any():
+            faults.append(f"previous_transfers: {name}: expected one of {', '.join(words)} in every row")
+    if faults:
+        raise LedgerError(faults)
+    payees, _ = read_ids(table["payee_id"], "previous_transfers: payee_id")
+    return Previous(
+        person_ids,
+        table["benefit_year"].cast(pa.int64()).to_numpy(),
+        codes["fund"],
+        codes["layer"],
+        codes["payee_kind"],
+        ["" if payee is None else str(payee) for payee in payees.to_pylist()],
+        amount,
+    )
+
+
+class _PersonYears(NamedTuple):
+    """The person-years that anything is due to, or was paid to: what holds them, and where the person's account is."""
+
+    word: Fen  # of the person's id
+    year: Fen
+    id_row: Fen  # a row that shows the person's id
+    hold: Fen
+    last_row: Fen  # the last row in the window, -1: none
+    of_row: Fen  # person-year of each changed row
+    of_previous: Fen
+
+
+class Payments:
+    """What a re-accounting pays, holds, waives and cannot route."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        prepared: Prepared,
+        plan: CompiledBook,
+        settled: Settled,
+        rows: Fen,
+        deltas: Deltas,
+        lines: Lines,
+        hospitals: pa.Array,
+        previous: Previous | None,
+        on_decrease: str,
+        on_reject: str,
+        money: str,
+    ) -> None:
+        self._ledger = ledger
+        self._prepared = prepared
+        self._plan = plan
+        self._settled = settled
+        self._rows = rows
+        self._lines = lines
+        self._on_decrease = on_decrease
+        self._money = money
+        self._years = years = _person_years(prepared, settled, rows, previous)
+        self._social, unknown = self._accounts(previous)
+        self._payees, line_payee, earlier_payee = _payee_codes(lines, hospitals, previous)
+        earlier = _earlier_keys(previous, years, earlier_payee)
+        self._entries: Entries = settle_entries(
+            (years.of_row[lines.row], lines.fund, lines.layer, lines.kind, line_payee),
+            lines.amount,
+            earlier,
+            previous.amount if previous else np.empty(0, dtype=np.int64),
+            years.hold,
+            unknown,
+            on_reject == "pay",
+        )
+        self._owed, self._missed = identity(len(years.word), deltas.payer, years.of_row, self._entries)
+        self._previous_fen = int(previous.amount.sum()) if previous else 0
+
+    def _accounts(self, previous: Previous | None) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Return, by person-year, whether the person's account is the social card's, and whether nobody knows."""
+        years = self._years
+        social = np.zeros(len(years.word), dtype=bool)
+        unknown = np.zeros(len(years.word), dtype=bool)
+        seen = np.flatnonzero(years.last_row >= 0)
+        if self._ledger.has("has_social_card_account"):
+            cells = self._ledger.column("has_social_card_account").take(pa.array(years.last_row[seen]))
+            null = pc.is_null(cells).to_numpy()
+            social[seen] = yes_no(cells, "has_social_card_account") > 0
+            unknown[seen] = null
+        if previous is not None:  # no row in the window says: the account that was paid last
+            unseen = years.last_row[years.of_previous] < 0
+            to_person = unseen & (previous.kind <= 1)
+            social[years.of_previous[to_person]] = previous.kind[to_person] == 0
+        return social, unknown
+
+    @cached_property
+    def transfers(self) -> pa.Table:
+        chosen = self._chosen(TRANSFER)
+        table = self._key_columns(chosen)
+        ids = self._transfer_ids(chosen, table)
+        return pa.table({"transfer_id": ids} | table | self._policy_columns(chosen))
+
+    @cached_property
+    def held(self) -> pa.Table:
+        chosen = self._chosen(HELD)
+        return pa.table(self._key_columns(chosen) | {"reason": self._reasons(chosen)})
+
+    @cached_property
+    def decreases(self) -> pa.Table:
+        chosen = self._chosen(DECREASE)
+        held = self._entries.hold[chosen] > 0
+        action = np.where(held, "held", self._on_decrease)
+        return pa.table(
+            self._key_columns(chosen, sign=-1) | {"action": pa.array(action, pa.string()), "reason": self._reasons(chosen)}
+        )
+
+    @cached_property
+    def unrouted(self) -> pa.Table:
+        chosen = self._chosen(UNROUTED)
+        columns = self._key_columns(chosen)
+        del columns["payee_kind"], columns["payee_id"]
+        return pa.table(columns)
+
+    @cached_property
+    def transfer_lines(self) -> pa.Table:
+        entries = self._entries
+        place = np.full(len(entries.due), -1, dtype=np.int64)  # entry -> transfer
+        chosen = self._chosen(TRANSFER)
+        place[chosen] = np.arange(len(chosen))
+        line = np.flatnonzero(place[entries.entry_of_line] >= 0)
+        before = np.flatnonzero(entries.earlier_count[chosen] > 0)
+        transfer = np.concatenate([place[entries.entry_of_line[line]], before])
+        amount = np.concatenate([self._lines.amount[line], -entries.earlier[chosen][before]])
+        row = np.concatenate([self._rows[self._lines.row[line]], np.full(len(before), -1)])
+        order = np.lexsort((row < 0, transfer))
+        transfer, amount, row = transfer[order], amount[order], row[order]
+        settlement = self._prepared.settlement_ids.take(pa.array(row, mask=row < 0))
+        return pa.table(
+            {
+                "transfer_id": self.transfers["transfer_id"].take(pa.array(transfer)),
+                "settlement_id": settlement,
+                self._amount_name: from_fen(amount, self._money),
+            }
+        )
+
+    @cached_property
+    def payment_orders(self) -> pa.Table:
+        chosen = self._chosen(TRANSFER)
+        transfers = self.transfers
+        if not len(chosen):
+            empty = pa.array([], pa.string())
+            return pa.table(
+                {
+                    "order_id": empty,
+                    "payee_kind": empty,
+                    "payee_id": empty,
+                    self._amount_name: from_fen(np.empty(0, dtype=np.int64), self._money),
+                    "transfers": pa.array([], pa.int64()),
+                }
+            )
+        accounts = pc.binary_join_element_wise(transfers["payee_kind"], transfers["payee_id"], "\x1f")
+        encoded = accounts.combine_chunks().dictionary_encode()
+        encoded = encoded.chunk(0) if isinstance(encoded, pa.ChunkedArray) else encoded
+        index = encoded.indices.to_numpy()
+        count = len(encoded.dictionary)
+        amount = np.zeros(count, dtype=np.int64)
+        np.add.at(amount, index, self._entries.amount[chosen])
+        first = np.full(count, len(index), dtype=np.int64)
+        np.minimum.at(first, index, np.arange(len(index)))
+        digests = [hashlib.sha256() for _ in range(count)]
+        for order, transfer in zip(index, transfers["transfer_id"].to_pylist(), strict=True):
+            digests[order].update(transfer.encode())
+        return pa.table(
+            {
+                "order_id": pa.array([digest.hexdigest()[:32] for digest in digests]),
+                "payee_kind": transfers["payee_kind"].take(pa.array(first)),
+                "payee_id": transfers["payee_id"].take(pa.array(first)),
+                self._amount_name: from_fen(amount, self._money),
+                "transfers": pa.array(np.bincount(index, minlength=count), pa.int64()),
+            }
+        )
+
+    @cached_property
+    def summary(self) -> dict[str, Any]:
+        """Sums by outcome, and the identity: earlier + transfers + held + unrouted − decreases = D."""
+        entries = self._entries
+        amount = entries.amount
+        sums = {outcome: int(amount[entries.outcome == outcome].sum()) for outcome in (TRANSFER, HELD, DECREASE, UNROUTED)}
+        counts = {outcome: int((entries.outcome == outcome).sum()) for outcome in sums}
+        kinds = self._kinds(np.arange(len(amount)))
+        paid = entries.outcome == TRANSFER
+        to = {
+            PAYEE_KINDS[kind]: {
+                "transfers": int((paid & (kinds == kind)).sum()),
+                "amount": str(yuan(amount[paid & (kinds == kind)].sum())),
+            }
+            for kind in range(len(PAYEE_KINDS))
+        }
+        return {
+            "transfers": {"count": counts[TRANSFER], "amount": str(yuan(sums[TRANSFER])), "to": to},
+            "held": {"count": counts[HELD], "amount": str(yuan(sums[HELD])), "reasons": self._reason_counts()},
+            "decreases": {
+                "count": counts[DECREASE],
+                "amount": str(yuan(-sums[DECREASE])),
+                "action": self._on_decrease,
+            },
+            "unrouted": {"count": counts[UNROUTED], "amount": str(yuan(sums[UNROUTED]))},
+            "previous": {"amount": str(yuan(self._previous_fen))},
+            "payer_delta": str(yuan(self._owed.sum())),
+            "person_years": len(self._owed),
+            "identity_violations": int((self._missed != 0).sum()),
+        }
+
+    def _reason_counts(self) -> dict[str, int]:
+        held = self._entries.hold[self._entries.outcome == HELD]
+        return {name: int((held >> bit & 1).sum()) for bit, name in enumerate(HOLD_REASONS) if (held >> bit & 1).any()}
+
+    @property
+    def _amount_name(self) -> str:
+        return "amount_fen" if self._money == "int64_fen" else "amount"
+
+    def _chosen(self, outcome: int) -> Fen:
+        return np.flatnonzero(self._entries.outcome == outcome)
+
+    def _kinds(self, chosen: Fen) -> Fen:
+        """Return payee kinds, the person's by the account shown now."""
+        kind = self._entries.kind[chosen]
+        bank = ~self._social[self._entries.person_year[chosen]]
+        return np.where(kind == TO_PERSON, bank.astype(np.int64), kind)
+
+    def _key_columns(self, chosen: Fen, sign: int = 1) -> dict[str, Any]:
+        entries, years = self._entries, self._years
+        person_year = entries.person_year[chosen]
+        person_ids = self._prepared.person_ids.take(pa.array(years.id_row[person_year]))
+        kinds = self._kinds(chosen)
+        payees = self._payees.take(pa.array(entries.payee[chosen]))
+        to_person = pa.array(entries.kind[chosen] == TO_PERSON)
+        person_text = person_ids.cast(pa.string())
+        person_text = person_text.combine_chunks() if isinstance(person_text, pa.ChunkedArray) else person_text
+        return {
+            "person_id": person_ids,
+            "benefit_year": pa.array(years.year[person_year], pa.int32()),
+            "payer": pa.array([PAYER] * len(chosen), pa.string()),
+            "fund": _named(entries.fund[chosen], FUNDS),
+            "layer": _named(entries.layer[chosen], LAYER_NAMES),
+            "payee_kind": _named(np.maximum(kinds, 0), PAYEE_KINDS),
+            "payee_id": pc.if_else(to_person, person_text, payees),
+            self._amount_name: from_fen(sign * entries.amount[chosen], self._money),
+        }
+
+    def _policy_of(self, chosen: Fen) -> Fen:
+        """Return the policy of each entry's person-year: that of its last row in the window."""
+        last = self._years.last_row[self._entries.person_year[chosen]]
+        policy = self._settled.policy[np.maximum(last, 0)] if len(self._settled.policy) else np.zeros(len(chosen), dtype=np.int8)
+        return np.where(last >= 0, policy, 0).astype(np.int64)
+
+    def _policy_columns(self, chosen: Fen) -> dict[str, Any]:
+        index = self._policy_of(chosen)
+        policies = self._plan.policies
+        return {
+            "policy_id": _named(index, [policy.id for policy in policies]),
+            "policy_digest": _named(index, [policy.digest for policy in policies]),
+        }
+
+    def _transfer_ids(self, chosen: Fen, columns: dict[str, Any]) -> pa.Array:
+        """Return a digest of person, year, payer, fund, layer, payee, policy digest and the number of earlier entries."""
+        digests = [policy.digest for policy in self._plan.policies]
+        parts = zip(
+            columns["person_id"].to_pylist(),
+            columns["benefit_year"].to_pylist(),
+            columns["fund"].to_pylist(),
+            columns["layer"].to_pylist(),
+            columns["payee_kind"].to_pylist(),
+            columns["payee_id"].to_pylist(),
+            self._policy_of(chosen).tolist(),
+            self._entries.earlier_count[chosen].tolist(),
+            strict=True,
+        )
+        return pa.array(
+            [
+                hashlib.blake2b(
+                    f"{person}\x1f{year}\x1f{PAYER}\x1f{fund}\x1f{layer}\x1f{kind}\x1f{payee}\x1f{digests[policy]}\x1f{earlier}".encode(),
+                    digest_size=16,
+                ).hexdigest()
+                for person, year, fund, layer, kind, payee, policy, earlier in parts
+            ],
+            pa.string(),
+        )
+
+    def _reasons(self, chosen: Fen) -> pa.Array:
+        hold = self._entries.hold[chosen]
+        sets, index = np.unique(hold, return_inverse=True)
+        texts = [";".join(name for bit, name in enumerate(HOLD_REASONS) if int(bits) >> bit & 1) for bits in sets]
+        return _named(index.astype(np.int64), texts)
+
+
+def _named(index: Fen, names: "list[str] | tuple[str, ...]") -> pa.Array:
+    return pa.DictionaryArray.from_arrays(pa.array(index.astype(np.int32)), pa.array(list(names), pa.string())).cast(pa.string())
+
+
+def _payee_codes(lines: Lines, hospitals: pa.Array, previous: Previous | None) -> tuple[pa.Array, Fen, Fen]:
+    """Return the texts of all payees, and each line's and each earlier entry's place among them (0: a person's)."""
+    hospital_texts = hospitals.cast(pa.string()).to_pylist()
+    to_hospital = lines.kind == TO_INSTITUTION
+    numeric = (lines.kind == TO_DISTRICT) | (lines.kind == TO_ASSISTANCE_FUND) | (lines.kind == TO_COMMERCIAL_FUND)
+    numbers = np.unique(lines.payee[numeric])
+    texts = ["", *hospital_texts, *(str(number) for number in numbers), *(previous.payee if previous else [])]
+    table = pa.array(texts, pa.string()).dictionary_encode()
+    code = table.indices.to_numpy().astype(np.int64)
+    line_payee = np.zeros(len(lines.row), dtype=np.int64)
+    line_payee[to_hospital] = code[1 + lines.payee[to_hospital]]
+    line_payee[numeric] = code[1 + len(hospital_texts) + np.searchsorted(numbers, lines.payee[numeric])]
+    return table.dictionary, line_payee, code[1 + len(hospital_texts) + len(numbers) :]
+
+
+def _earlier_keys(previous: Previous | None, years: _PersonYears, payee: Fen) -> tuple[Fen, Fen, Fen, Fen, Fen]:
+    """Return the keys of earlier entries; both accounts of a person are one key."""
+    if previous is None:
+        none = np.empty(0, dtype=np.int64)
+        return none, none, none, none, none
+    to_person = previous.kind <= 1
+    return (
+        years.of_previous,
+        previous.fund,
+        previous.layer,
+        np.where(to_person, TO_PERSON, previous.kind),
+        np.where(to_person, 0, payee),
+    )
+
+
+def _person_years(prepared: Prepared, settled: Settled, rows: Fen, previous: Previous | None) -> _PersonYears:
+    """Return the person-years of changed rows and of earlier transfers."""
+    groups = settled.groups
+    words = prepared.columns.person
+    all_rows = len(words)
+    group_row = groups[:, GROUP_ID_ROW]
+    group_word = words[np.minimum(group_row, max(all_rows - 1, 0))] if all_rows else np.empty(0, dtype=np.int64)
+    group_year = groups[:, GROUP_KEY] // 10_000
+    row_group = settled.group[rows]
+    previous_word = prepared.opening_persons if previous else np.empty(0, dtype=np.int64)
+    previous_year = previous.year if previous else np.empty(0, dtype=np.int64)
+    word = np.concatenate([group_word[row_group], previous_word])
+    year = np.concatenate([group_year[row_group], previous_year])
+    id_row = np.concatenate([group_row[row_group], all_rows + np.arange(len(previous_word))])
+    order = np.lexsort((id_row, year, word))
+    new = np.ones(len(order), dtype=bool)
+    new[1:] = (word[order][1:] != word[order][:-1]) | (year[order][1:] != year[order][:-1])
+    number = np.empty(len(order), dtype=np.int64)
+    number[order] = np.cumsum(new) - 1
+    keys = order[new]
+    hold, last_row = _of_groups(prepared, groups, group_word, group_year, word[keys], year[keys])
+    return _PersonYears(
+        word[keys], year[keys], id_row[keys], hold, last_row, number[: len(rows)], number[len(rows) :]
+    )
+
+
+def _of_groups(
+    prepared: Prepared, groups: Fen, group_word: Fen, group_year: Fen, word: Fen, year: Fen
+) -> tuple[Fen, Fen]:
+    """Return what holds each person-year, and its last row in the window, over its cities."""
+    hold = np.zeros(len(word), dtype=np.int64)
+    last_row = np.full(len(word), -1, dtype=np.int64)
+    wanted = np.flatnonzero(np.isin(group_word, word))
+    # Person-years are sorted by (word, year): find each group's by the word first, then by the year.
+    for offset in range(_most_years(word)):
+        at = np.searchsorted(word, group_word[wanted], side="left") + offset
+        inside = at < len(word)
+        inside[inside] &= word[at[inside]] == group_word[wanted[inside]]
+        unknown_year = group_year[wanted] == 0
+        match = inside.copy()
+        match[inside] &= (year[at[inside]] == group_year[wanted[inside]]) | unknown_year[inside]
+        np.bitwise_or.at(hold, at[match], groups[wanted[match], GROUP_HOLD])
+        for group, place in zip(wanted[match], at[match], strict=True) if _several(at[match]) else ():
+            last_row[place] = _later(prepared, int(last_row[place]), int(groups[group, GROUP_LAST_ROW]))
+        if not _several(at[match]):
+            fresh = np.where(last_row[at[match]] < 0, groups[wanted[match], GROUP_LAST_ROW], last_row[at[match]])
+            last_row[at[match]] = fresh
+    return hold, np.where(last_row >= 0, last_row - prepared.history_rows, -1)
+
+
+def _several(places: Fen) -> bool:
+    return len(np.unique(places)) < len(places)
+
+
+def _most_years(word: Fen) -> int:
+    return int(np.unique(word, return_counts=True)[1].max()) if len(word) else 0
+
+
+def _later(prepared: Prepared, row: int, other: int) -> int:
+    """Return the later of two rows in the person's order (-1: none)."""
+    if row < 0 or other < 0:
+        return max(row, other)
+    times = prepared.columns.time
+    if times[row] != times[other]:
+        return row if times[row] > times[other] else other
+    ids = prepared.settlement_ids
+    first, second = (ids[at - prepared.history_rows].as_py() for at in (row, other))
+    if isinstance(first, str):
+        first, second = first.encode(), second.encode()
+    return row if first > second else other
+
+

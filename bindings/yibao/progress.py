@@ -1,0 +1,181 @@
+"""What a terminal shows: the progress of a run, its summary, a policy. Plain text of fixed width in a pipe."""
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+
+from yibao_core.policy import AGE_MAX, CATEGORIES, Amount, Derived, Layer, Policy, Rule, Span
+from yibao_core.toml_values import percent, yuan
+
+PIPE_WIDTH = 120  # where there is no terminal to ask
+
+
+@contextmanager
+def row_progress(what: str, total_rows: int, quiet: bool = False) -> Iterator[Callable[[int], None] | None]:
+    """Yield a function that takes how many more rows are done, or None where nobody watches: in a pipe or if `quiet`."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    speed = TextColumn("{task.fields[speed]}")
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), speed, TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(what, total=total_rows, speed="")
+
+        def advance(rows: int) -> None:
+            progress.advance(task, rows)
+            rate = progress.tasks[0].speed
+            if rate:
+                progress.update(task, speed=f"{rate:,.0f} rows/s")
+
+        yield advance
+
+
+def console() -> Console:
+    """Return standard output as a place for tables."""
+    # No markup: [brackets] and :colons: in a document's words are words.
+    return Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
+
+
+def print_policies(policies: Iterable[Policy]) -> None:
+    """Print one line a policy."""
+    table = _table("id", "title", "document", "region", "in force", "known from")
+    for policy in policies:
+        table.add_row(
+            policy.id, policy.title, policy.document, policy.region, _days(policy.in_force), str(policy.known_from)
+        )
+    console().print(table)
+
+
+def print_policy(policy: Policy) -> None:
+    """Print a policy as its document would: who gets what, from which amount on, and where it says so."""
+    screen = console()
+    screen.print(f"{policy.id}  {policy.title}", style="bold")
+    head = Table.grid(padding=(0, 2))
+    head.add_row("document", policy.document + (f", issued {policy.issued}" if policy.issued else ""))
+    head.add_row("region", policy.region)
+    head.add_row("in force", f"{_days(policy.in_force)} ({policy.in_force.source})")
+    head.add_row("known from", str(policy.known_from))
+    if policy.window is not None:
+        head.add_row("window", f"{_days(policy.window)} ({policy.window.source})")
+    if policy.supersedes:
+        head.add_row("supersedes", ", ".join(policy.supersedes))
+    head.add_row("rounding", f"{policy.rounding}, once a layer, to the fen")
+    head.add_row("favour", " > ".join(policy.favour))
+    if policy.note:
+        head.add_row("note", policy.note)
+    screen.print(Padding(head, (0, 0, 1, 2)))
+    for layer in policy.layers:
+        _print_layer(screen, layer)
+    if policy.parameters:
+        screen.print("parameters", style="bold")
+        screen.print(Padding(_parameters(policy), (0, 0, 0, 2)))
+
+
+def print_summary(summary: Mapping[str, Any], out: Path) -> None:
+    """Print what a run did, in a screenful, and where its files are."""
+    screen = console()
+    counts = Table.grid(padding=(0, 2))
+    counts.add_column()
+    counts.add_column(justify="right")
+    for name in ("rows", "settled", "rejected"):
+        counts.add_row(name, f"{summary[name]:,}")
+    for code, rows in summary["rejects"].items():
+        counts.add_row(f"  {code}", f"{rows:,}")
+    for flag, rows in summary.get("flags", {}).items():
+        if rows:
+            counts.add_row(f"flag {flag}", f"{rows:,}")
+    screen.print(counts)
+    screen.print(_payments(summary))
+    screen.print(f"files: {out} ({', '.join(sorted(path.name for path in out.iterdir()))})", soft_wrap=True)
+
+
+def _payments(summary: Mapping[str, Any]) -> Table:
+    table = _table("yuan", ">paid")
+    for layer, amount in summary["paid"].items():
+        table.add_row(layer, _money(amount))
+    table.add_row("personal_paid", _money(summary["personal_paid"]))
+    table.add_section()
+    table.add_row("total_fee", _money(summary["total_fee"]))
+    return table
+
+
+def _print_layer(screen: Console, layer: Layer) -> None:
+    others = "the ledger's own figure stands" if layer.otherwise == "recorded" else "nothing"
+    screen.print(f"{layer.name}  {', '.join(layer.care_types)}", style="bold")
+    if not layer.rules:
+        screen.print(Padding(f"{others} ({layer.source})", (0, 0, 1, 2)))
+        return
+    for rule in layer.rules:
+        screen.print(Padding(_rule_lines(rule, layer), (0, 0, 0, 2)))
+        tiers = _table(">from", ">to", ">pays")
+        ends = [*(_amount(tier.lower_fen) for tier in rule.tiers[1:]), ""]
+        for tier, end in zip(rule.tiers, ends, strict=True):
+            rate = tier.rate_bp.parameter if isinstance(tier.rate_bp, Derived) else percent(tier.rate_bp)
+            tiers.add_row(_amount(tier.lower_fen), end, rate)
+        screen.print(Padding(tiers, (0, 0, 0, 4)))
+    screen.print(Padding(f"anyone else: {others} ({layer.source})", (0, 0, 1, 2)))
+
+
+def _rule_lines(rule: Rule, layer: Layer) -> str:
+    who = "everyone" if set(rule.who) == set(CATEGORIES) else ", ".join(rule.who)
+    if not rule.any_age:
+        who += f", aged {rule.age_from}" + (" or more" if rule.age_to == AGE_MAX else f" to {rule.age_to}")
+    if rule.care_types != layer.care_types:
+        who += f"; {', '.join(rule.care_types)}"
+    terms = [f"deductible {_amount(rule.deductible_fen)}"]
+    terms.append("no yearly limit" if rule.cap_fen is None else f"yearly limit {_amount(rule.cap_fen)}")
+    if rule.shared_limit is not None:
+        terms.append(f"shares the limit {_amount(rule.shared_limit.limit_fen)} of {rule.shared_limit.account}")
+    terms.append(f"on {' + '.join(rule.base)}" + (f" less {', '.join(rule.less)}" if rule.less else ""))
+    terms.append("amounts above the deductible" if rule.edges_above_deductible else "amounts include the deductible")
+    if rule.parameters:
+        terms.append(f"parameters {', '.join(rule.parameters)}")
+    return f"{rule.id}: {who}\n{'; '.join(terms)}\n{rule.source}"
+
+
+def _parameters(policy: Policy) -> Table:
+    table = _table("name", "unit", "meaning", "for", "needed", "default", "source")
+    for parameter in policy.parameters:
+        written = yuan if parameter.unit == "yuan" else percent
+        table.add_row(
+            parameter.name,
+            parameter.unit,
+            parameter.meaning,
+            ", ".join(parameter.per_category) or "everyone",
+            "yes" if parameter.required else "no",
+            "" if parameter.default is None else written(parameter.default),
+            parameter.source,
+        )
+    return table
+
+
+def _table(*columns: str) -> Table:
+    """Return an empty table; a name that begins with > is of a column of numbers."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in columns:
+        table.add_column(name.removeprefix(">"), justify="right" if name.startswith(">") else "left", overflow="fold")
+    return table
+
+
+def _days(span: Span) -> str:
+    return f"{span.start} to {span.end}" if span.end else f"from {span.start}"
+
+
+def _amount(amount: Amount) -> str:
+    if isinstance(amount, Derived):
+        return yuan(amount)
+    return f"{amount // 100:,}" + (f".{amount % 100:02}" if amount % 100 else "")
+
+
+def _money(text: str) -> str:
+    return f"{Decimal(text):,.2f}"

@@ -1,0 +1,311 @@
+"""Re-accounting (重新核算补报): replay, compare with what was paid, and say who gets the difference."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from yibao.book import as_book
+from yibao.columns import Prepared, prepare, region_codes
+from yibao.ids import read_ids
+from yibao.ledger import MONEY, PAID, ColumnMap, Ledger
+from yibao.money import check_money, from_fen, yuan
+from yibao.payments import Payments, read_previous
+from yibao.result import LedgerResult
+from yibao.roster import Roster
+from yibao.run import run
+from yibao.settlement import settled_history
+from yibao_core.claim import (
+    COUNT_REFUSED_FEN,
+    COUNT_REFUSED_ROWS,
+    IMPLIED_RATE,
+    KEEP,
+    REFUSE,
+)
+from yibao_core.deltas import Deltas, owed_lines, row_deltas
+from yibao_core.errors import LedgerError, RecordedAfterChangeError
+from yibao_core.intake import SUPPLEMENT_CATEGORY
+from yibao_core.plan import CompiledBook
+from yibao_core.policy import LAYERS, Policy
+from yibao_core.records import CHANGED, FROZEN
+from yibao_core.shards import Settled, no_openings
+
+DECREASES = ("waive", "recover")
+REJECTS = ("hold", "pay")
+CHOICES = {"keep": KEEP, "implied_rate": IMPLIED_RATE, "refuse": REFUSE}
+MISSING_PAID = ("refuse", "zero")
+
+
+class Reaccount:
+    """A re-accounted ledger: the settled rows, the differences, and the payments of the payer. Tables are made on demand."""
+
+    def __init__(
+        self, result: LedgerResult, prepared: Prepared, settled: Settled, deltas: "_ChangedRows", payments: Payments, money: str
+    ) -> None:
+        self._result = result
+        self._prepared = prepared
+        self._settled = settled
+        self._changed = deltas
+        self._payments = payments
+        self._money = money
+
+    @property
+    def settled(self) -> pa.Table:
+        """The rows as replayed, like the table of a settled ledger; rows outside the window keep what was paid."""
+        return self._result.table
+
+    @property
+    def rejects(self) -> pa.Table:
+        """The rejected rows."""
+        return self._result.rejects
+
+    @cached_property
+    def deltas(self) -> pa.Table:
+        """The settled rows in the window: settlement_id, person_id, new − old for each layer, the person, and unrouted."""
+        rows = np.flatnonzero((self._settled.status == 0) & (self._settled.mode & FROZEN == 0))
+        place = np.searchsorted(rows, self._changed.rows)
+        columns: dict[str, Any] = {
+            "settlement_id": self._prepared.settlement_ids.take(pa.array(rows)),
+            "person_id": self._prepared.person_ids.take(pa.array(rows + self._prepared.history_rows)),
+        }
+        deltas = self._changed.deltas
+        named = [*zip((f"{layer}_delta" for layer in LAYERS), deltas.layers, strict=True)]
+        for name, amounts in [*named, ("personal_delta", deltas.personal), ("unrouted_delta", deltas.unrouted)]:
+            column = np.zeros(len(rows), dtype=np.int64)
+            column[place] = amounts
+            columns[name if self._money != "int64_fen" else f"{name}_fen"] = from_fen(column, self._money)
+        return pa.table(columns)
+
+    @property
+    def transfers(self) -> pa.Table:
+        """What is paid now: one row a person-year, payer, fund, layer and payee."""
+        return self._payments.transfers
+
+    @property
+    def transfer_lines(self) -> pa.Table:
+        """Every transfer broken down to settlements; earlier transfers on its key as one negative line without one."""
+        return self._payments.transfer_lines
+
+    @property
+    def payment_orders(self) -> pa.Table:
+        """Transfers added up, one order an account: what a bank is sent."""
+        return self._payments.payment_orders
+
+    @property
+    def decreases(self) -> pa.Table:
+        """What payees were paid too much, with the action: waive, recover or held."""
+        return self._payments.decreases
+
+    @property
+    def held(self) -> pa.Table:
+        """What would have been paid, and why it is not yet."""
+        return self._payments.held
+
+    @property
+    def unrouted(self) -> pa.Table:
+        """Signed parts whose account cannot be named."""
+        return self._payments.unrouted
+
+    @cached_property
+    def summary(self) -> dict[str, Any]:
+        """Counts and sums, ready for JSON; money as text in yuan."""
+        settled = self._settled
+        in_window = (settled.status == 0) & (settled.mode & FROZEN == 0)
+        return self._result.summary | {
+            "rows_in_window": int(in_window.sum()),
+            "rows_outside_window": int(((settled.status == 0) & ~in_window).sum()),
+            "rows_changed": len(self._changed.rows),
+            "deltas": {
+                layer: str(yuan(amounts.sum())) for layer, amounts in zip(LAYERS, self._changed.deltas.layers, strict=True)
+            }
+            | {
+                "personal": str(yuan(self._changed.deltas.personal.sum())),
+                "unrouted": str(yuan(self._changed.deltas.unrouted.sum())),
+            },
+            "payments": self._payments.summary,
+        }
+
+
+class _ChangedRows:
+    """Rows that are paid otherwise than recorded, and their differences."""
+
+    def __init__(self, rows: NDArray[np.int64], deltas: Deltas) -> None:
+        self.rows = rows
+        self.deltas = deltas
+
+
+def reaccount(
+    ledger: Any,
+    policy: Policy | Sequence[Policy],
+    *,
+    roster: Any = None,
+    roster_mode: str = "add",
+    previous_transfers: Any = None,
+    on_decrease: str = "waive",
+    on_reject: str = "hold",
+    recorded_after_change: str | Mapping[str, str] | None = None,
+    missing_paid: str = "refuse",
+    history: Any = None,
+    threads: int | None = None,
+    columns: ColumnMap = None,
+    money: str = "decimal128",
+    show_ids: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> Reaccount:
+    """Replay every person-year of a ledger under a policy (or a book) and route the differences.
+
+    `roster`: table (person_id, category, from, to) that is added to the ledger's categories, or replaces them
+    (`roster_mode="replace"`). `previous_transfers`: the transfers of earlier runs, and executed recoveries as negative
+    entries: only the difference goes out. `on_decrease`: "waive" or "recover". `on_reject`: "hold" or "pay" person-years
+    that something speaks against. `recorded_after_change`: what happens to a recorded figure behind a payment that
+    changes, "keep" or "implied_rate", as one word or by layer; None refuses. `missing_paid="zero"`: payment columns that
+    the ledger lacks count as 0 (the catastrophic one is always required).
+
+    Raises LedgerError, PolicyError, ParameterError, RecordedAfterChangeError.
+    """
+    check_money(money)
+    _one_of("on_decrease", on_decrease, DECREASES)
+    _one_of("on_reject", on_reject, REJECTS)
+    _one_of("missing_paid", missing_paid, MISSING_PAID)
+    book = as_book(policy)
+    read = Ledger(ledger, columns)
+    required = ("catastrophic_paid",) if missing_paid == "zero" else PAID
+    listed = Roster(roster, roster_mode) if roster is not None else None
+    previous = read_previous(previous_transfers)
+    prepared = prepare(
+        read,
+        settled_history(history, columns),
+        previous.person_ids if previous else None,
+        listed.masks if listed else None,
+        required,
+    )
+    supplements = len(prepared.columns.supplement) > 0
+    plan, settled = run(
+        book,
+        prepared,
+        no_openings(),
+        reaccount=True,
+        after_change=_choices(recorded_after_change),
+        forced=frozenset({"assistance", "commercial"} if supplements else ()),
+        threads=threads,
+        report=progress,
+    )
+    _refuse(settled)
+    result = LedgerResult(read, prepared, plan, settled, money, show_ids)
+    changed = _changed_rows(prepared, settled)
+    payments = _payments(read, prepared, plan, settled, changed, previous, on_decrease, on_reject, money)
+    return Reaccount(result, prepared, settled, changed, payments, money)
+
+
+def _one_of(name: str, value: str, allowed: Sequence[str]) -> None:
+    if value not in allowed:
+        raise LedgerError(f"{name}: expected one of {', '.join(allowed)}, got {value!r}")
+
+
+def _choices(given: str | Mapping[str, str] | None) -> dict[str, int]:
+    """Return what to do with each layer's recorded figures behind a change."""
+    by_layer = dict.fromkeys(LAYERS, "refuse")
+    if isinstance(given, str):
+        by_layer = dict.fromkeys(LAYERS, given)
+    elif given is not None:
+        unknown = sorted(set(given) - set(LAYERS))
+        if unknown:
+            raise LedgerError([f"recorded_after_change: expected layers {', '.join(LAYERS)}, got {name!r}" for name in unknown])
+        by_layer |= dict(given)
+    for layer, word in by_layer.items():
+        if word not in CHOICES:
+            raise LedgerError(f"recorded_after_change: {layer}: expected keep or implied_rate, got {word!r}")
+    return {layer: CHOICES[word] for layer, word in by_layer.items()}
+
+
+def _refuse(settled: Settled) -> None:
+    """Raise RecordedAfterChangeError where recorded money stands behind a changed payment and nobody said what to do."""
+    faults = []
+    for index, layer in enumerate(LAYERS):
+        rows = int(settled.counters[COUNT_REFUSED_ROWS + index])
+        if rows:
+            amount = yuan(settled.counters[COUNT_REFUSED_FEN + index])
+            faults.append(f"{layer}: {rows} rows with {amount} yuan recorded")
+    if faults:
+        raise RecordedAfterChangeError(
+            "recorded payments stand behind payments that change: "
+            + "; ".join(faults)
+            + ". Give the policy parameters for these layers, or say recorded_after_change "
+            '"implied_rate" (in proportion to the new base) or "keep", as one word or by layer'
+        )
+
+
+def _changed_rows(prepared: Prepared, settled: Settled) -> _ChangedRows:
+    rows = np.flatnonzero((settled.mode & CHANGED) > 0)
+    recorded = {layer: prepared.columns.money[MONEY.index(f"{layer}_paid")] for layer in LAYERS}
+    total = prepared.columns.money[0]
+    return _ChangedRows(
+        rows, row_deltas(settled.paid_fen, recorded, total, settled.personal_fen, rows, prepared.history_rows)
+    )
+
+
+def _payments(
+    ledger: Ledger,
+    prepared: Prepared,
+    plan: CompiledBook,
+    settled: Settled,
+    changed: _ChangedRows,
+    previous: Any,
+    on_decrease: str,
+    on_reject: str,
+    money: str,
+) -> Payments:
+    rows, deltas = changed.rows, changed.deltas
+    behind = rows + prepared.history_rows
+    columns = prepared.columns
+    supplement = np.zeros(len(rows), dtype=bool)
+    if len(columns.supplement):
+        supplement = (columns.supplement[behind] > 0) & (columns.category_mask[behind] & SUPPLEMENT_CATEGORY > 0)
+    _columns_for_routing(ledger, deltas, supplement)
+    insured = columns.region[behind].astype(np.int64) if len(columns.region) else np.zeros(len(rows), dtype=np.int64)
+    hospital, hospitals = _hospitals(ledger, rows)
+    lines = owed_lines(deltas, supplement, insured, _regions(ledger, "treated_region", rows), hospital)
+    return Payments(ledger, prepared, plan, settled, rows, deltas, lines, hospitals, previous, on_decrease, on_reject, money)
+
+
+def _columns_for_routing(ledger: Ledger, deltas: Deltas, supplement: NDArray[np.bool_]) -> None:
+    """Raise LedgerError with every column that some difference needs to find its account, and which the ledger lacks."""
+    assistance = [LAYERS.index(layer) for layer in ("assistance", "reassistance", "pku")]
+    to_treatment = deltas.layers[assistance][:, ~supplement].any()
+    reduction = deltas.layers[LAYERS.index("institution_reduction")].any()
+    to_city = deltas.layers[LAYERS.index("commercial")].any() or deltas.layers[assistance][:, supplement].any()
+    wanted = {
+        "has_social_card_account": bool(deltas.personal.any()),
+        "treated_region": bool(to_treatment),
+        "insured_region": bool(to_treatment or to_city),
+        "hospital_id": bool(to_treatment or reduction),
+    }
+    faults = ledger.missing(name for name, needed in wanted.items() if needed)
+    if faults:
+        raise LedgerError([f"{fault}: differences are routed by it (三(一))" for fault in faults])
+
+
+def _regions(ledger: Ledger, name: str, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    if not ledger.has(name):
+        return np.zeros(len(rows), dtype=np.int64)
+    return region_codes(pa.chunked_array([_taken(ledger.column(name), rows)]), name).astype(np.int64)
+
+
+def _hospitals(ledger: Ledger, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], pa.Array]:
+    """Return a code for each row's hospital (-1: none) and the ids behind the codes."""
+    if not ledger.has("hospital_id"):
+        return np.full(len(rows), -1, dtype=np.int64), pa.array([], pa.string())
+    ids, _ = read_ids(pa.chunked_array([_taken(ledger.column("hospital_id"), rows)]), "hospital_id")
+    encoded = ids.combine_chunks().dictionary_encode()
+    if isinstance(encoded, pa.ChunkedArray):
+        encoded = encoded.chunk(0)
+    codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+    return codes, encoded.dictionary
+
+
+def _taken(column: pa.ChunkedArray, rows: NDArray[np.int64]) -> pa.Array:
+    taken = column.take(pa.array(rows)).combine_chunks()
+    return taken.chunk(0) if isinstance(taken, pa.ChunkedArray) and taken.num_chunks else taken

@@ -1,0 +1,243 @@
+"""What comes back from a ledger: the rows with their payments, the rejects, the balances, the summary."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from yibao.columns import Prepared
+from yibao.ids import mask_id
+from yibao.ledger import IDS, MONEY, PAID, Ledger
+from yibao.money import from_fen, yuan
+from yibao_core.accumulators import GROUP_BALANCES, GROUP_ID_ROW, GROUP_KEY, GROUP_ROWS
+from yibao_core.claim import COUNT_STALE_ROWS
+from yibao_core.errors import RowStatus
+from yibao_core.money import NOT_FEN, NULL_FEN, ROW_MAX_FEN
+from yibao_core.plan import CompiledBook
+from yibao_core.policy import LAYERS
+from yibao_core.records import FLAGS
+from yibao_core.shards import Settled
+
+LISTED = 20  # so many settlements are named in a summary
+
+_STATUS = pa.array([status.name for status in RowStatus])
+_CODE_COLUMN = {
+    RowStatus.UNKNOWN_CATEGORY: "category",
+    RowStatus.UNKNOWN_CARE_TYPE: "care_type",
+    RowStatus.NO_POLICY: "service_date",
+    RowStatus.ELIGIBLE_EXCEEDS_TOTAL: "eligible_fee",
+    RowStatus.BIRTH_DATE_MISSING: "birth_date",
+    RowStatus.DUPLICATE_SETTLEMENT: "settlement_id",
+    RowStatus.REVERSAL_WITHOUT_ORIGINAL: "reverses",
+    RowStatus.REVERSAL_NOT_WHOLE: "reverses",
+    RowStatus.PAID_EXCEEDS_TOTAL: "total_fee",
+}
+
+
+class LedgerResult:
+    """A settled ledger. Tables are made when they are asked for."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        prepared: Prepared,
+        book: CompiledBook,
+        settled: Settled,
+        money: str,
+        show_ids: bool,
+    ) -> None:
+        self._ledger = ledger
+        self._prepared = prepared
+        self._book = book
+        self._settled = settled
+        self._money = money
+        self._show_ids = show_ids
+
+    @cached_property
+    def table(self) -> pa.Table:
+        """One row for each input row, in input order: its columns, `<layer>_paid`, `personal_paid`, `status`, `flags`,
+        `policy_id`. Rejected rows have null payments. Input columns of these names stay as `<name>_recorded`."""
+        rejected = self._settled.status != 0
+        new: dict[str, Any] = {}
+        for layer, paid in zip(LAYERS, PAID, strict=True):
+            amounts = self._settled.paid_fen.get(layer)
+            if amounts is None:
+                amounts = np.zeros(len(rejected), dtype=np.int64)
+            new[self._money_name(paid)] = from_fen(amounts, self._money, rejected)
+        new[self._money_name("personal_paid")] = from_fen(self._settled.personal_fen, self._money, rejected)
+        new["status"] = pa.DictionaryArray.from_arrays(pa.array(self._settled.status), _STATUS)
+        new["flags"] = flag_texts(np.where(rejected, 0, self._settled.flags))
+        new["policy_id"] = pa.DictionaryArray.from_arrays(
+            pa.array(self._settled.policy, mask=rejected | (self._settled.policy >= len(self._book.policies))),
+            pa.array([policy.id for policy in self._book.policies]),
+        )
+        return with_recorded(self._ledger.table, new)
+
+    @cached_property
+    def rejects(self) -> pa.Table:
+        """The rejected rows: row (0-based), settlement_id, code, column and value that led to it; ids masked unless asked for."""
+        rows = np.flatnonzero(self._settled.status)
+        codes = self._settled.status[rows]
+        columns = np.full(len(rows), "", dtype=object)
+        values = np.full(len(rows), None, dtype=object)
+        for code in np.unique(codes):
+            self._offending(RowStatus(int(code)), rows, codes == code, columns, values)
+        ids = self._prepared.settlement_ids.take(pa.array(rows)).to_pylist()
+        return pa.table(
+            {
+                "row": pa.array(rows, pa.int64()),
+                "settlement_id": pa.array([self._shown(value) for value in ids], pa.string()),
+                "code": pa.DictionaryArray.from_arrays(pa.array(codes), _STATUS).cast(pa.string()),
+                "column": pa.array(columns, pa.string()),
+                "value": pa.array(values, pa.string()),
+            }
+        )
+
+    @cached_property
+    def closing(self) -> pa.Table:
+        """The balances after the run, entry by entry: person_id, benefit_year, insured_city, account, base, paid."""
+        groups = self._settled.groups[self._settled.groups[:, GROUP_ROWS] > 0]
+        accounts = len(self._book.accounts)
+        balances = groups[:, GROUP_BALANCES:].reshape(len(groups), accounts, 2)
+        group, account = np.nonzero(balances.any(axis=2))
+        if accounts:  # a person-year without any balance keeps its place, so that the next run knows it
+            bare = np.flatnonzero(~balances.any(axis=(1, 2)))
+            group, account = np.concatenate([group, bare]), np.concatenate([account, np.zeros(len(bare), dtype=np.int64)])
+        order = np.lexsort((account, groups[group, GROUP_KEY], groups[group, GROUP_ID_ROW]))
+        group, account = group[order], account[order]
+        keys = groups[group, GROUP_KEY]
+        return pa.table(
+            {
+                "person_id": self._prepared.person_ids.take(pa.array(groups[group, GROUP_ID_ROW])),
+                "benefit_year": pa.array(keys // 10_000, pa.int32()),
+                "insured_city": pa.array(keys % 10_000, pa.int32()),
+                "account": pa.DictionaryArray.from_arrays(
+                    pa.array(account, pa.int32()), pa.array(self._book.accounts, pa.string())
+                ).cast(pa.string()),
+                "base": from_fen(balances[group, account, 0]),
+                "paid": from_fen(balances[group, account, 1]),
+            }
+        )
+
+    @cached_property
+    def summary(self) -> dict[str, Any]:
+        """Counts and sums, ready for JSON; money as text in yuan."""
+        status, flags = self._settled.status, self._settled.flags
+        settled = status == 0
+        codes, counts = np.unique(status[~settled], return_counts=True)
+        paid = {
+            layer: str(yuan(self._settled.paid_fen[layer].sum()) if layer in self._settled.paid_fen else yuan(0))
+            for layer in LAYERS
+        }
+        total = self._prepared.columns.money[0][self._prepared.history_rows :]
+        policies, rows = np.unique(self._settled.policy[settled], return_counts=True)
+        return {
+            "rows": len(status),
+            "settled": int(settled.sum()),
+            "rejected": int((~settled).sum()),
+            "rejects": {RowStatus(int(code)).name: int(count) for code, count in zip(codes, counts, strict=True)},
+            "flags": {name: int((flags[settled] >> bit & 1).sum()) for bit, name in enumerate(FLAGS)},
+            "paid": paid,
+            "personal_paid": str(yuan(self._settled.personal_fen.sum())),
+            "total_fee": str(yuan(total[settled].sum())),
+            "policies": {
+                self._book.policies[int(index)].id: {
+                    "rows": int(count),
+                    "digest": self._book.policies[int(index)].digest,
+                }
+                for index, count in zip(policies, rows, strict=True)
+                if index < len(self._book.policies)
+            },
+            "violations": self._settled.violations,
+            "stale_rows": int(self._settled.counters[COUNT_STALE_ROWS]),
+            "full_reimbursement": self._listed("FULL_REIMBURSEMENT"),
+            "zero_personal_payment": self._listed("ZERO_PERSONAL_PAYMENT"),
+            "missing_columns": [name for name in PAID if name not in self._prepared.present],
+            "ids_normalised": self._prepared.ids_changed,
+        }
+
+    def _listed(self, flag: str) -> list[str]:
+        """Return the first settlements that carry a flag, masked unless asked for."""
+        rows = np.flatnonzero((self._settled.flags >> FLAGS.index(flag) & 1 == 1) & (self._settled.status == 0))
+        ids = self._prepared.settlement_ids.take(pa.array(rows[:LISTED])).to_pylist()
+        return [self._shown(value) or "" for value in ids]
+
+    def _shown(self, value: Any) -> str | None:
+        if value is None:
+            return None
+        return str(value) if self._show_ids else mask_id(value)
+
+    def _money_name(self, name: str) -> str:
+        return f"{name}_fen" if self._money == "int64_fen" else name
+
+    def _offending(
+        self, code: RowStatus, rows: NDArray[np.int64], chosen: NDArray[np.bool_], columns: NDArray[Any], values: NDArray[Any]
+    ) -> None:
+        """Fill in which column and value led to a code, for the rejected rows that carry it."""
+        at = np.flatnonzero(chosen)
+        for name in self._candidates(code):
+            if not self._ledger.has(name):
+                continue
+            open_at = at[columns[at] == ""]
+            bad = open_at[self._is_bad(code, name, rows[open_at])]
+            columns[bad] = name
+            cells = self._ledger.column(name).take(pa.array(rows[bad])).to_pylist()
+            values[bad] = [
+                None if cell is None else mask_id(cell) if name in IDS and not self._show_ids else str(cell) for cell in cells
+            ]
+
+    def _candidates(self, code: RowStatus) -> Sequence[str]:
+        if code == RowStatus.MISSING_VALUE:
+            return ("person_id", "settlement_id", "settled_at", "service_date", "category", "care_type", *MONEY)
+        if code in (RowStatus.AMOUNT_NOT_FEN, RowStatus.AMOUNT_OUT_OF_RANGE, RowStatus.WRONG_SIGN):
+            return MONEY
+        return (_CODE_COLUMN[code],)
+
+    def _is_bad(self, code: RowStatus, name: str, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        if name not in MONEY:
+            if code != RowStatus.MISSING_VALUE:
+                return np.ones(len(rows), dtype=bool)
+            cells = self._ledger.column(name).take(pa.array(rows))
+            present = np.array([cell not in (None, "") for cell in cells.to_pylist()], dtype=bool)
+            if name in ("settled_at", "service_date") and not pa.types.is_temporal(cells.type):
+                present[:] = False  # text that is no date: the value shows it
+            return ~present
+        amounts = self._prepared.columns.money[MONEY.index(name)][self._prepared.history_rows + rows]
+        if code == RowStatus.MISSING_VALUE:
+            return amounts == NULL_FEN
+        readable = (amounts != NULL_FEN) & (amounts != NOT_FEN)
+        if code == RowStatus.AMOUNT_NOT_FEN:
+            return amounts == NOT_FEN
+        if code == RowStatus.WRONG_SIGN:
+            reverses = self._prepared.columns.reverses
+            negative = np.ones(len(rows), dtype=np.int64)
+            if len(reverses):
+                negative[reverses[self._prepared.history_rows + rows] != -(2**63)] = -1
+            return readable & (amounts * negative < 0)
+        return readable & (np.abs(amounts) > ROW_MAX_FEN)
+
+
+def flag_texts(flags: NDArray[Any]) -> pa.Array:
+    """Return sets of flags as text: names in alphabetical order, joined by `;`."""
+    sets, index = np.unique(flags, return_inverse=True)
+    names = [";".join(name for bit, name in enumerate(FLAGS) if int(flag) >> bit & 1) for flag in sets]
+    return pa.DictionaryArray.from_arrays(pa.array(index.astype(np.int32)), pa.array(names, pa.string()))
+
+
+def with_recorded(table: pa.Table, new: dict[str, Any]) -> pa.Table:
+    """Return the table with new columns behind its own; own columns of the same names become `<name>_recorded`."""
+    names = []
+    for name in table.column_names:
+        own = name
+        if own in new:
+            own = f"{name}_recorded"
+            while own in table.column_names or own in names:
+                own += "_recorded"
+        names.append(own)
+    table = table.rename_columns(names)
+    for name, column in new.items():
+        table = table.append_column(name, column)
+    return table

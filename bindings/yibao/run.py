@@ -1,0 +1,129 @@
+"""One run of the kernels over prepared columns: which plan, which record, which options."""
+
+from collections.abc import Callable, Mapping
+from datetime import date
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from yibao.columns import Prepared
+from yibao.dates import day_number
+from yibao.ledger import PAID
+from yibao_core.claim import COUNT_NEEDS, OPTION_AFTER_CHANGE, OPTION_HISTORY_ROWS, OPTION_REACCOUNT, OPTION_TRACE_ROW, OPTIONS
+from yibao_core.errors import LedgerError, ParameterError, PolicyError, RowStatus
+from yibao_core.intake import INTAKE_BOOK, INTAKE_KNOWN_AS_SETTLED, INTAKE_KNOWN_DAY, INTAKE_REACCOUNT, INTAKES, NO_POLICY_INDEX
+from yibao_core.plan import FOREVER_DAY, CompiledBook, compile_book
+from yibao_core.policy import FEES, LAYERS, Policy
+from yibao_core.records import record_fields
+from yibao_core.shards import Openings, Settled, settle_columns, threads_to_use
+
+AsKnown = date | str | None
+
+
+@lru_cache(maxsize=64)
+def _compiled(digests: tuple[str, ...], recorded: frozenset[str]) -> CompiledBook:
+    return compile_book([_POLICIES[digest] for digest in digests], recorded)
+
+
+_POLICIES: dict[str, Policy] = {}
+
+
+def compiled(book: tuple[Policy, ...], recorded: frozenset[str]) -> CompiledBook:
+    """Return the book's plan for a ledger with these recorded layers; the same book is compiled once."""
+    if len(book) >= NO_POLICY_INDEX:
+        raise PolicyError(f"book: expected fewer than {NO_POLICY_INDEX} policies, got {len(book)}")
+    for policy in book:
+        _POLICIES[policy.digest] = policy
+    return _compiled(tuple(policy.digest for policy in book), recorded)
+
+
+def intake_settings(book: tuple[Policy, ...], as_known: AsKnown, reaccount: bool) -> NDArray[np.int64]:
+    """Return the intake's settings. `as_known`: a day, "settled_at", or None (everything in the book is known)."""
+    settings = np.zeros(INTAKES, dtype=np.int64)
+    settings[INTAKE_REACCOUNT] = reaccount
+    settings[INTAKE_BOOK] = len(book) > 1
+    settings[INTAKE_KNOWN_DAY] = FOREVER_DAY
+    if as_known is not None:
+        if len(book) == 1:
+            raise PolicyError("as_known: expected a book of several policies: one policy alone is applied as it is")
+        if as_known == "settled_at":
+            settings[INTAKE_KNOWN_AS_SETTLED] = 1
+        elif isinstance(as_known, date):
+            settings[INTAKE_KNOWN_DAY] = day_number(as_known)
+        else:
+            raise PolicyError(f'as_known: expected a date or "settled_at", got {as_known!r}')
+    settings.flags.writeable = False
+    return settings
+
+
+def run(
+    book: tuple[Policy, ...],
+    prepared: Prepared,
+    openings: Openings,
+    *,
+    as_known: AsKnown = None,
+    reaccount: bool = False,
+    after_change: Mapping[str, int] | None = None,
+    forced: frozenset[str] = frozenset(),
+    threads: int | None = None,
+    trace_row: int = -1,
+    report: Callable[[int], None] | None = None,
+    accounts: Callable[[CompiledBook], Openings] | None = None,
+) -> tuple[CompiledBook, Settled]:
+    """Return the plan and the settled rows. ParameterError where rows reach a rule without its required parameter.
+
+    `forced` layers have a word in every record, recorded or not. `accounts` makes the opening balances once the
+    plan's accounts are known.
+    """
+    if len(book) > 1 and "insured_region" not in prepared.present:
+        raise LedgerError("ledger: insured_region: expected a column (a book finds each row's policy by it)")
+    recorded = frozenset(layer for layer, paid in zip(LAYERS, PAID, strict=True) if paid in prepared.present)
+    plan = compiled(book, recorded | forced)
+    if accounts is not None:
+        openings = accounts(plan)
+    reversals = len(prepared.columns.reverses) > 0
+    fees = {fee for fee in FEES if fee in prepared.present and (reversals or fee in plan.fees_used)}
+    layers = {layer for layer, active in zip(LAYERS, plan.active, strict=True) if active}
+    fields = record_fields({"total_fee", "eligible_fee"} | fees, layers, reversals)
+    options = np.zeros(OPTIONS, dtype=np.int64)
+    options[OPTION_REACCOUNT] = reaccount
+    options[OPTION_HISTORY_ROWS] = prepared.history_rows
+    options[OPTION_TRACE_ROW] = trace_row
+    for layer, choice in (after_change or {}).items():
+        options[OPTION_AFTER_CHANGE + LAYERS.index(layer)] = choice
+    options.flags.writeable = False
+    settled = settle_columns(
+        plan,
+        fields,
+        intake_settings(book, as_known, reaccount),
+        options,
+        prepared.columns,
+        prepared.texts,
+        openings,
+        threads_to_use(threads),
+        trace_row >= 0,
+        report,
+    )
+    raise_needs(plan, settled)
+    if "birth_date" not in prepared.present:
+        unknown = int((settled.status == RowStatus.BIRTH_DATE_MISSING).sum())
+        if unknown:
+            raise LedgerError(f"ledger: birth_date: expected a column: {unknown} rows reach a rule that goes by age")
+    return plan, settled
+
+
+def raise_needs(plan: CompiledBook, settled: Settled) -> None:
+    """Raise ParameterError with every required parameter that rows of the run needed and nobody gave."""
+    faults = []
+    for index, need in enumerate(plan.needs):
+        rows = int(settled.counters[COUNT_NEEDS + index])
+        if rows:
+            policy = next(policy for policy in plan.policies if policy.id == need.policy_id)
+            parameter = next(p for p in policy.parameters if p.name == need.parameter)
+            faults.append(
+                f"{need.policy_id}: parameters.{parameter.name} ({parameter.meaning}): expected a value in "
+                f"{parameter.unit}, got none; {rows} rows reach rule {need.rule.id} ({parameter.source})"
+            )
+    if faults:
+        raise ParameterError(faults)

@@ -1,0 +1,82 @@
+"""A whole ledger through the waterfall."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from yibao.balances import Balances
+from yibao.book import as_book
+from yibao.columns import prepare
+from yibao.ledger import ColumnMap, Ledger
+from yibao.money import check_money
+from yibao.result import LedgerResult
+from yibao.run import AsKnown, run
+from yibao_core.errors import ClaimError
+from yibao_core.policy import Policy
+from yibao_core.shards import no_openings
+
+
+def settle_ledger(
+    ledger: Any,
+    policy: Policy | Sequence[Policy],
+    *,
+    opening: Any = None,
+    history: Any = None,
+    as_known: AsKnown = None,
+    threads: int | None = None,
+    strict: bool = False,
+    columns: ColumnMap = None,
+    money: str = "decimal128",
+    show_ids: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> LedgerResult:
+    """Settle every row of a ledger; rows may come in any order, results come back in theirs.
+
+    `ledger`: anything Arrow (table, batches, reader, dataset, data frame) with the ledger's columns, under our
+    names or those of `columns` ("nhsa", or a mapping ours → theirs). `policy`: one, or several (a book): each row finds
+    its own by insured region, service date and `as_known` (a date; "settled_at": what each row's own day knew; None:
+    all). `opening`: the `closing` of an earlier run. `history`: its table, to find the originals of reversals. `strict`: the
+    first reject raises ClaimError. `money`: "decimal128", "decimal64" or "int64_fen". `progress` is told how many
+    rows have been settled since the last call, from the working threads.
+
+    Raises LedgerError (input that is no ledger), PolicyError, ParameterError.
+    """
+    check_money(money)
+    book = as_book(policy)
+    read = Ledger(ledger, columns)
+    past = settled_history(history, columns)
+    balances = Balances(opening) if opening is not None else None
+    prepared = prepare(read, past, balances.person_ids if balances else None)
+    plan, settled = run(
+        book,
+        prepared,
+        no_openings(),
+        as_known=as_known,
+        threads=threads,
+        report=progress,
+        accounts=(lambda plan: balances.entries(prepared, plan)) if balances else None,
+    )
+    result = LedgerResult(read, prepared, plan, settled, money, show_ids)
+    if strict and settled.status.any():
+        raise_first(result)
+    return result
+
+
+def settled_history(history: Any, columns: ColumnMap) -> Ledger | None:
+    """Return the settled rows of an earlier run's table, None where there is no history."""
+    if history is None:
+        return None
+    past = Ledger(history, columns, "history")
+    if "status" in past.table.column_names:
+        past.table = past.table.filter(pc.equal(past.table["status"].cast(pa.string()), "SETTLED"))
+    return past
+
+
+def raise_first(result: LedgerResult) -> None:
+    """Raise ClaimError for the first reject of a result."""
+    rejects = result.rejects
+    first = rejects.slice(0, 1).to_pylist()[0]
+    more = f"; {len(rejects) - 1} more rows rejected" if len(rejects) > 1 else ""
+    raise ClaimError(first["code"], f"row {first['row']}: {first['column']}: got {first['value']}{more}")

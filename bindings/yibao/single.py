@@ -1,0 +1,137 @@
+"""One claim: a mapping in, a Settlement out. The same kernel as for ledgers, with its trace."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from yibao.balances import Balances
+from yibao.book import as_book
+from yibao.columns import prepare
+from yibao.explanation import LayerTrace, explain_trace, read_trace
+from yibao.ledger import KNOWN, MONEY, PAID, Ledger
+from yibao.money import yuan
+from yibao.result import LedgerResult
+from yibao.run import run
+from yibao_core.errors import ClaimError
+from yibao_core.policy import LAYERS, Policy
+from yibao_core.records import FLAGS
+from yibao_core.shards import no_openings
+
+Accounts = Mapping[tuple[int, int, str], tuple[Decimal, Decimal]]
+"""(benefit year, insured city, account) → (cumulative base, paid), yuan."""
+
+
+class Settlement:
+    """What one claim is paid, layer by layer, in Decimal yuan."""
+
+    def __init__(self, claim: Mapping[str, Any], result: LedgerResult, opening: Accounts) -> None:
+        self._result = result
+        self.claim = dict(claim)
+        self.opening: Accounts = opening
+        settled = result._settled
+        self.paid = {
+            layer: yuan(settled.paid_fen[layer][0]) if layer in settled.paid_fen else yuan(0) for layer in LAYERS
+        }
+        self.personal_paid = yuan(settled.personal_fen[0])
+        self.flags = tuple(name for bit, name in enumerate(FLAGS) if int(settled.flags[0]) >> bit & 1)
+        index = int(settled.policy[0])
+        self.policy = result._book.policies[index] if index < len(result._book.policies) else None
+
+    @cached_property
+    def closing(self) -> Accounts:
+        """The balances after the claim, to be passed as `opening` of the person's next one."""
+        return {
+            (row["benefit_year"], row["insured_city"], row["account"]): (row["base"], row["paid"])
+            for row in self._result.closing.to_pylist()
+        }
+
+    @cached_property
+    def trace(self) -> tuple[LayerTrace, ...]:
+        """What the kernel did, layer by layer in its order; empty for a reversal, which mirrors its original."""
+        return read_trace(self._result._settled.trace, self._result._book)
+
+    def explain(self) -> str:
+        """Return the trace in words, with the articles."""
+        return explain_trace(self.trace, self.policy, self.paid, self.personal_paid, self.flags)
+
+    def __repr__(self) -> str:
+        paid = ", ".join(f"{layer} {amount}" for layer, amount in self.paid.items() if amount)
+        return f"Settlement({paid or 'nothing paid'}; personal {self.personal_paid})"
+
+
+def settle(
+    claim: Mapping[str, Any],
+    policy: Policy | Sequence[Policy],
+    *,
+    opening: Accounts | None = None,
+    original: "Settlement | Mapping[str, Any] | None" = None,
+) -> Settlement:
+    """Settle one claim: a mapping with the ledger's columns, money as Decimal or text in yuan (integers: `<name>_fen`).
+
+    `opening`: the `closing` of the person's last settlement. `original`: for a reversal, the Settlement (or the row as
+    settled) that it cancels. Raises ClaimError with the reject code where a ledger would reject the row.
+    """
+    book = as_book(policy)
+    ledger = Ledger(claim_table(claim))
+    history = None
+    if original is not None:
+        history = Ledger(claim_table(_as_settled(original)), what="original")
+    balances = Balances(_opening_table(opening, claim)) if opening else None
+    prepared = prepare(ledger, history, balances.person_ids if balances else None)
+    plan, settled = run(
+        book,
+        prepared,
+        no_openings(),
+        threads=1,
+        trace_row=prepared.history_rows,
+        accounts=(lambda plan: balances.entries(prepared, plan)) if balances else None,
+    )
+    result = LedgerResult(ledger, prepared, plan, settled, "decimal128", show_ids=True)
+    if settled.status[0]:
+        reject = result.rejects.to_pylist()[0]
+        raise ClaimError(reject["code"], f"{reject['column']}: got {reject['value']}")
+    return Settlement(claim, result, dict(opening or {}))
+
+
+def claim_table(claim: Mapping[str, Any]) -> pa.Table:
+    """Return a mapping as a ledger of one row. ClaimError for money that is a float or an integer without unit."""
+    arrays: dict[str, pa.Array] = {}
+    for name, value in claim.items():
+        if name in MONEY:
+            if value is not None and not isinstance(value, Decimal | str):
+                raise ClaimError(
+                    "AMOUNT_NOT_FEN",
+                    f"{name}: expected Decimal or text in yuan (integers as {name}_fen), got {type(value).__name__}",
+                )
+            arrays[name] = pa.array([None if value is None else str(value)], pa.string())
+        elif isinstance(value, bool | int | str | datetime | date) or value is None:
+            arrays[name] = pa.array([np.int64(value)] if type(value) is int else [value])
+        elif name in KNOWN:
+            raise ClaimError("MISSING_VALUE", f"{name}: expected text, a number or a date, got {type(value).__name__}")
+    return pa.table(arrays)
+
+
+def _as_settled(original: "Settlement | Mapping[str, Any]") -> Mapping[str, Any]:
+    if not isinstance(original, Settlement):
+        return original
+    row = {name: value for name, value in original.claim.items() if name not in PAID and name[:-4] not in PAID}
+    return row | {f"{layer}_paid": amount for layer, amount in original.paid.items()}
+
+
+def _opening_table(opening: Accounts, claim: Mapping[str, Any]) -> pa.Table:
+    person = claim.get("person_id")
+    return pa.table(
+        {
+            "person_id": pa.array([person] * len(opening)),
+            "benefit_year": pa.array([key[0] for key in opening], pa.int32()),
+            "insured_city": pa.array([key[1] for key in opening], pa.int32()),
+            "account": pa.array([key[2] for key in opening], pa.string()),
+            "base": pa.array([base for base, _ in opening.values()], pa.decimal128(18, 2)),
+            "paid": pa.array([paid for _, paid in opening.values()], pa.decimal128(18, 2)),
+        }
+    )

@@ -1,0 +1,81 @@
+"""One settlement out of a ledger: its person's rows, settled as ever, with the kernel's trace of that row."""
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from yibao.balances import Balances
+from yibao.book import as_book
+from yibao.columns import prepare
+from yibao.explanation import explain_trace, read_trace
+from yibao.ids import normal_id, read_ids
+from yibao.ledger import ColumnMap, Ledger
+from yibao.money import yuan
+from yibao.result import LedgerResult
+from yibao.run import AsKnown, run
+from yibao.settlement import settled_history
+from yibao_core.errors import ClaimError, LedgerError
+from yibao_core.policy import LAYERS, Policy
+from yibao_core.records import FLAGS
+from yibao_core.shards import no_openings
+
+
+def explain_row(
+    source: Any,
+    settlement_id: Any,
+    policy: Policy | Sequence[Policy],
+    *,
+    as_known: AsKnown = None,
+    opening: Any = None,
+    history: Any = None,
+    columns: ColumnMap = None,
+) -> str:
+    """See `yibao.explain`."""
+    ledger = Ledger(source, columns)
+    row = _find(ledger, settlement_id)
+    person = ledger.column("person_id")[row].as_py()
+    own = pc.equal(ledger.column("person_id"), ledger.column("person_id")[row])
+    rows = np.flatnonzero(pc.fill_null(own, False).to_numpy()) if person is not None else np.array([row])
+    ledger.table = ledger.table.take(pa.array(rows))
+    at = int(np.searchsorted(rows, row))
+    balances = Balances(opening) if opening is not None else None
+    prepared = prepare(ledger, settled_history(history, columns), balances.person_ids if balances else None)
+    plan, settled = run(
+        as_book(policy),
+        prepared,
+        no_openings(),
+        as_known=as_known,
+        threads=1,
+        trace_row=prepared.history_rows + at,
+        accounts=(lambda plan: balances.entries(prepared, plan)) if balances else None,
+    )
+    if settled.status[at]:
+        result = LedgerResult(ledger, prepared, plan, settled, "decimal128", show_ids=True)
+        reject = next(entry for entry in result.rejects.to_pylist() if entry["row"] == at)
+        raise ClaimError(reject["code"], f"{reject['column']}: got {reject['value']}")
+    paid = {
+        layer: yuan(settled.paid_fen[layer][at]) if layer in settled.paid_fen else yuan(0) for layer in LAYERS
+    }
+    names = tuple(name for bit, name in enumerate(FLAGS) if int(settled.flags[at]) >> bit & 1)
+    index = int(settled.policy[at])
+    found = plan.policies[index] if index < len(plan.policies) else None
+    return explain_trace(read_trace(settled.trace, plan), found, paid, yuan(settled.personal_fen[at]), names)
+
+
+def _find(ledger: Ledger, settlement_id: Any) -> int:
+    ids, _ = read_ids(ledger.column("settlement_id"), "settlement_id")
+    wanted: Any = normal_id(str(settlement_id))
+    if pa.types.is_int64(ids.type):
+        if not wanted.lstrip("-").isdigit():
+            raise LedgerError(f"settlement: expected a whole number, as the ledger has them, got {settlement_id!r}")
+        wanted = int(wanted)
+    row = pc.index(ids, pa.scalar(wanted, ids.type)).as_py()
+    if row < 0:
+        near = get_close_matches(str(wanted), [str(value) for value in ids.slice(0, 100_000).to_pylist()], 1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise LedgerError(f"settlement: no row of the ledger has the id {settlement_id!r}{hint}")
+    return int(row)

@@ -1,0 +1,206 @@
+"""Random ledgers as plain rows for the oracle, and the same rows as Arrow for the engine.
+
+Amounts seek the places where rules change: every tier edge, one fen below and above, as a row or as the
+person's running total; small odd amounts make half-fen ties.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+
+import oracle
+
+Row = dict[str, Any]
+
+EDGES_FEN = tuple(
+    yuan * 100
+    for yuan in (
+        200, 1_000, 5_000, 6_000, 10_000, 12_000, 18_000, 20_000, 48_000, 50_000, 65_000, 100_000, 115_000, 200_000,
+        300_000, 400_000, 500_000, 700_000,
+    )
+)  # fmt: skip
+CATEGORY_CELLS = (
+    "ordinary", "ordinary", "ordinary", "ordinary", "dibao", "低保,特困", "registered_poor", "建档立卡、低保", "low_income",
+    "低边", "severe_disability", "因病致贫;ordinary", "orphan",
+)  # fmt: skip
+CARE_TYPES = ("inpatient", "inpatient", "inpatient", "outpatient", "chronic_outpatient", "special_drug", "pku")
+PAID = tuple(oracle.PAID_COLUMNS[layer] for layer in oracle.LAYERS)
+MONEY = (*oracle.FEES, *PAID, "personal_paid")
+
+
+def amount_fen(rng: random.Random, running_fen: int) -> int:
+    """Return an amount: an edge or its neighbour, what is missing to one, a small odd sum, or anything."""
+    choice = rng.random()
+    edge = rng.choice(EDGES_FEN) + rng.choice((-1, 0, 1))
+    if choice < 0.25:
+        return edge
+    if choice < 0.45:
+        return max(1, edge - running_fen)
+    if choice < 0.65:
+        return rng.randrange(1, 20_000)
+    if choice < 0.66:
+        return 0
+    return int(rng.lognormvariate(13.5, 1.4)) + 1
+
+
+def random_rows(
+    rng: random.Random,
+    count: int,
+    people: int,
+    *,
+    regions: Sequence[int] = (371002, 371003, 371002, 370602),
+    years: tuple[int, ...] = (2019,),
+    bad: float = 0.0,
+    reversals: float = 0.05,
+    text_ids: bool = False,
+    region_of_person: bool = True,
+) -> list[Row]:
+    """Return rows of a ledger; `bad` is the share of rows that something is wrong with."""
+    rows: list[Row] = []
+    running: dict[int, int] = {}
+    homes = {person: rng.choice(regions) for person in range(people)}
+    held = {person: rng.choice(CATEGORY_CELLS) for person in range(people)}
+    for number in range(count):
+        person = min(int(rng.expovariate(3 / people)), people - 1)
+        if rng.random() < 0.03:
+            held[person] = rng.choice(CATEGORY_CELLS)
+        row = _bill(rng, number, person, homes[person] if region_of_person else rng.choice(regions), held[person], years)
+        total = amount_fen(rng, running.get(person, 0))
+        running[person] = running.get(person, 0) + total
+        _fill_money(rng, row, total)
+        if rows and rng.random() < reversals:
+            row = _reversal(rng, rng.choice(rows[-50:]), number)
+        if rng.random() < bad:
+            _spoil(rng, row, number)
+        rows.append(row)
+    if text_ids:
+        for row in rows:
+            for name in ("settlement_id", "reverses", "person_id"):
+                if row[name] is not None:
+                    row[name] = f"{name[0].upper()}{row[name]}"
+    return rows
+
+
+def _bill(rng: random.Random, number: int, person: int, home: int, category: str, years: tuple[int, ...]) -> Row:
+    service = date(rng.choice(years), 1, 1) + timedelta(days=rng.randrange(365))
+    settled = datetime.combine(service, datetime.min.time()) + timedelta(days=rng.randrange(40), hours=rng.randrange(3))
+    return {
+        "settlement_id": number * 7 % 1_000_003,
+        "reverses": None,
+        "person_id": person,
+        "settled_at": settled,
+        "service_date": service,
+        "insured_region": home,
+        "treated_region": rng.choice((home, home, 371003, 110101, None)),
+        "hospital_id": rng.choice((1, 2, 3, None)),
+        "category": category,
+        "birth_date": date(rng.randrange(1995, 2006), rng.choice((2, 6)), rng.choice((28, 1))),
+        "care_type": rng.choice(CARE_TYPES),
+        "has_commercial_supplement": rng.random() < 0.5,
+        "has_social_card_account": rng.choice((True, True, False, None)),
+    }
+
+
+def _fill_money(rng: random.Random, row: Row, total: int) -> None:
+    eligible = total if rng.random() < 0.4 else rng.randrange(0, total + 1)
+    outside = total - eligible
+    first = rng.randrange(0, outside + 1)
+    row |= {
+        "total_fee": total,
+        "self_funded_fee": outside - first,
+        "over_limit_fee": None if rng.random() < 0.02 else 0,
+        "first_pay_fee": first,
+        "eligible_fee": eligible,
+    }
+    left = total
+    for name in PAID:
+        chance = {"basic_paid": 0.5, "catastrophic_paid": 0.5}.get(name, 0.2)
+        paid = rng.randrange(0, left // 2 + 1) if rng.random() < chance else 0
+        left -= paid
+        row[name] = paid if paid or name == "catastrophic_paid" else rng.choice((0, None))
+    row["personal_paid"] = left if rng.random() < 0.95 else rng.choice((None, left + 1))
+
+
+def _reversal(rng: random.Random, original: Row, number: int) -> Row:
+    row = dict(original)
+    for name in MONEY:
+        if isinstance(row[name], int):
+            row[name] = -row[name]
+    row["settlement_id"] = number * 7 % 1_000_003
+    row["reverses"] = original["settlement_id"] if rng.random() < 0.95 else 999_999_999
+    if original["settled_at"] is not None:
+        row["settled_at"] = original["settled_at"] + timedelta(hours=rng.choice((0, 1, 5, 900, 2000, -3)))
+    if rng.random() < 0.1 and isinstance(row["total_fee"], int):
+        row["total_fee"] -= 1
+    if rng.random() < 0.05:
+        row |= dict.fromkeys(PAID)
+    return row
+
+
+def _spoil(rng: random.Random, row: Row, number: int) -> None:
+    kind = rng.choice((
+        "settlement_id", "person_id", "service_date", "settled_at", "category", "care_type", "total_fee", "eligible_fee",
+        "birth_date", "catastrophic_paid", "insured_region", "duplicate", "sign", "paid_sign", "fen", "range", "unknown",
+        "care", "exceeds", "year", "paid",
+    ))  # fmt: skip
+    if kind == "duplicate":
+        row["settlement_id"] = max(0, number - rng.randrange(1, 30)) * 7 % 1_000_003
+    elif kind == "sign":
+        row["eligible_fee"] = 5 if row["reverses"] is not None else -5
+    elif kind == "paid_sign":
+        row["assistance_paid"] = 5 if row["reverses"] is not None else -5
+    elif kind == "fen":
+        row[rng.choice(MONEY)] = oracle.NOT_FEN
+    elif kind == "range":
+        row[rng.choice(MONEY)] = 10**10 + 1
+    elif kind == "unknown":
+        row["category"] = rng.choice(("", "低保,外地", "poor", " "))
+    elif kind == "care":
+        row["care_type"] = rng.choice(("dental", ""))
+    elif kind == "exceeds" and isinstance(row["total_fee"], int):
+        row["eligible_fee"] = row["total_fee"] * 2 + 1
+    elif kind == "year":
+        row["service_date"] = date(2016, 5, 5)
+    elif kind == "paid" and isinstance(row["total_fee"], int):
+        row["basic_paid"] = row["total_fee"] + 1
+    elif kind in row:
+        row[kind] = None
+
+
+def to_arrow(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> pa.Table:
+    """Return rows as a ledger. Money is decimal; a column that holds something else than fen is text."""
+    arrays: dict[str, pa.Array] = {}
+    for name in columns or rows[0]:
+        cells = [row[name] for row in rows]
+        if name in MONEY:
+            if oracle.NOT_FEN in cells:
+                arrays[name] = pa.array([_text(cell) for cell in cells], pa.string())
+            else:
+                yuan = [None if cell is None else Decimal(cell).scaleb(-2) for cell in cells]
+                arrays[name] = pa.array(yuan, pa.decimal128(18, 2))
+        elif name == "settled_at":
+            arrays[name] = pa.array(cells, pa.timestamp("us"))
+        elif name in ("service_date", "birth_date"):
+            arrays[name] = pa.array(cells, pa.date32())
+        elif name in ("category", "care_type"):
+            arrays[name] = pa.array(cells, pa.string()).dictionary_encode()
+        elif name in ("insured_region", "treated_region"):
+            arrays[name] = pa.array(cells, pa.int32())
+        elif name in ("settlement_id", "reverses", "person_id", "hospital_id"):
+            text = any(isinstance(cell, str) for cell in cells)
+            arrays[name] = pa.array(cells, pa.string() if text else pa.int64())
+        else:
+            arrays[name] = pa.array(cells, pa.bool_())
+    return pa.table(arrays)
+
+
+def _text(cell: Any) -> str | None:
+    if cell is None:
+        return None
+    return "12.345" if cell == oracle.NOT_FEN else str(Decimal(cell).scaleb(-2))
