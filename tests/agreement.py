@@ -65,8 +65,93 @@ def closing_of(table: pa.Table) -> dict[tuple[Any, int, int], dict[str, tuple[in
     return found
 
 
-def oracle_closing(closing: Mapping[Any, Mapping[str, tuple[int, int]]]) -> dict[Any, dict[str, tuple[int, int]]]:
-    return {
-        key: {account: tuple(balance) for account, balance in accounts.items() if tuple(balance) != (0, 0)}
-        for key, accounts in closing.items()
+def closing_differences(
+    table: pa.Table, expected: Mapping[Any, Mapping[str, tuple[int, int]]], dropped: Sequence[str] = ()
+) -> list[str]:
+    """Return a line for each person-year whose balances differ.
+
+    A layer without rule and column keeps no account (0001.28): the oracle's are left aside.
+    """
+    got = closing_of(table)
+    kept = {account for accounts in got.values() for account in accounts}
+    silent = {name.removesuffix("_paid") for name in dropped} - kept
+    judged = {
+        key: {name: tuple(balance) for name, balance in accounts.items() if any(balance) and name not in silent}
+        for key, accounts in expected.items()
     }
+    return [
+        f"closing {key}: expected {judged.get(key)}, got {got.get(key)}"
+        for key in got.keys() | judged.keys()
+        if got.get(key) != judged.get(key)
+    ]
+
+
+def reaccount_differences(a: Any, expected: Any, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a line for each place in which a re-accounting and the oracle's differ: rows, deltas, entries."""
+    found = []
+    settled = a.settled
+    status, flags = settled["status"].to_pylist(), settled["flags"].to_pylist()
+    new = {layer: fen(settled[f"{layer}_paid"]) for layer in oracle.LAYERS}
+    personal = fen(settled["personal_paid"])
+    for row, judged in enumerate(expected.rows):
+        if status[row] != judged.status:
+            found.append(f"row {row}: status: expected {judged.status}, got {status[row]}")
+            continue
+        if frozenset(filter(None, flags[row].split(";"))) != judged.flags:
+            found.append(f"row {row}: flags: expected {sorted(judged.flags)}, got {flags[row]}")
+        if judged.new is not None:
+            got = {layer: new[layer][row] for layer in oracle.LAYERS}
+            if got != judged.new or personal[row] != judged.personal_new:
+                found.append(f"row {row}: expected {judged.new} {judged.personal_new}, got {got} {personal[row]}")
+    deltas = {
+        row["settlement_id"]: {name: int(amount.scaleb(2)) for name, amount in row.items() if name.endswith("_delta")}
+        for row in a.deltas.to_pylist()
+    }
+    judged_deltas = {
+        rows[row]["settlement_id"]: {f"{layer}_delta": amount for layer, amount in judged.deltas.items()}
+        | {"personal_delta": judged.personal_delta, "unrouted_delta": judged.unrouted_delta}
+        for row, judged in enumerate(expected.rows)
+        if judged.deltas is not None
+    }
+    found += [f"delta {key}: expected {judged_deltas.get(key)}, got {deltas.get(key)}"
+              for key in deltas.keys() | judged_deltas.keys() if deltas.get(key) != judged_deltas.get(key)]  # fmt: skip
+    for name in ("transfers", "held", "decreases", "unrouted"):
+        got_entries = entries_of(getattr(a, name).to_pylist(), name)
+        judged_entries = entries_of(getattr(expected, name), name)
+        found += [
+            f"{name} {key}: expected {judged_entries.get(key)}, got {got_entries.get(key)}"
+            for key in got_entries.keys() | judged_entries.keys()
+            if got_entries.get(key) != judged_entries.get(key)
+        ]
+    return found
+
+
+def entries_of(entries: Sequence[Mapping[str, Any]], name: str) -> dict[tuple[Any, ...], int]:
+    """Return entries by their key; of unrouted ones the sums by fund and layer."""
+    sums: dict[tuple[Any, ...], int] = {}
+    for entry in entries:
+        key: tuple[Any, ...] = (entry["person_id"], entry["benefit_year"], entry["fund"], entry["layer"])
+        if name != "unrouted":
+            key += (entry["payee_kind"], str(entry["payee_id"]))
+        if name == "decreases":
+            key += (entry["action"],)
+        amount = entry["amount_fen"] if "amount_fen" in entry else int(entry["amount"].scaleb(2))
+        sums[key] = sums.get(key, 0) + amount
+    return {key: amount for key, amount in sums.items() if amount or name != "unrouted"}
+
+
+def previous_table(entries: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """Return the oracle's entries as a table of earlier transfers."""
+    from decimal import Decimal
+
+    return pa.table(
+        {
+            "person_id": pa.array([entry["person_id"] for entry in entries]),
+            "benefit_year": pa.array([entry["benefit_year"] for entry in entries], pa.int32()),
+            "fund": pa.array([entry["fund"] for entry in entries], pa.string()),
+            "layer": pa.array([entry["layer"] for entry in entries], pa.string()),
+            "payee_kind": pa.array([entry["payee_kind"] for entry in entries], pa.string()),
+            "payee_id": pa.array([str(entry["payee_id"]) for entry in entries], pa.string()),
+            "amount": pa.array([Decimal(entry["amount_fen"]).scaleb(-2) for entry in entries], pa.decimal128(18, 2)),
+        }
+    )

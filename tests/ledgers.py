@@ -113,7 +113,7 @@ def _fill_money(rng: random.Random, row: Row, total: int) -> None:
     first = rng.randrange(0, outside + 1)
     row |= {
         "total_fee": total,
-        "self_funded_fee": outside - first,
+        "self_funded_fee": outside - first + rng.choice((0,) * 19 + (1,)),
         "over_limit_fee": None if rng.random() < 0.02 else 0,
         "first_pay_fee": first,
         "eligible_fee": eligible,

@@ -66,7 +66,7 @@ Columns = Annotated[
     list[str] | None,
     typer.Option(metavar="nhsa|FILE|OURS=THEIRS", help="How the ledger names its columns; the later option wins."),
 ]
-Threads = Annotated[int | None, typer.Option(min=1, help="[default: one a core]")]
+Threads = Annotated[int | None, typer.Option(min=1, help="One a core unless said otherwise.")]
 MaxRejects = Annotated[int, typer.Option(min=0, metavar="N", help="More rejected rows than this: exit code 1.")]
 ShowIds = Annotated[bool, typer.Option("--show-ids", help="Do not mask ids in rejects and reports.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no summary.")]

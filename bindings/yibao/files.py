@@ -127,7 +127,7 @@ def _read_csv(path: Path, columns: Sequence[str] | None) -> pa.Table:
             f"{path}: record {first.number} (the header is 1): expected {first.expected_columns} cells, "
             f"got {first.actual_columns}{more}"
         )
-    return _with_fen(table)
+    return _with_fen(table.combine_chunks())  # one chunk a column: what reads text does so chunk by chunk
 
 
 _READERS: dict[str, Callable[[Path, Sequence[str] | None], pa.Table]] = {

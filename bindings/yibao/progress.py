@@ -16,6 +16,7 @@ from yibao_core.policy import AGE_MAX, CATEGORIES, Amount, Derived, Layer, Polic
 from yibao_core.toml_values import percent, yuan
 
 PIPE_WIDTH = 120  # where there is no terminal to ask
+_WINDOW = ("in window", "outside window", "changed")
 
 
 @contextmanager
@@ -84,29 +85,66 @@ def print_policy(policy: Policy) -> None:
 def print_summary(summary: Mapping[str, Any], out: Path) -> None:
     """Print what a run did, in a screenful, and where its files are."""
     screen = console()
-    counts = Table.grid(padding=(0, 2))
-    counts.add_column()
-    counts.add_column(justify="right")
-    for name in ("rows", "settled", "rejected"):
-        counts.add_row(name, f"{summary[name]:,}")
-    for code, rows in summary["rejects"].items():
-        counts.add_row(f"  {code}", f"{rows:,}")
-    for flag, rows in summary.get("flags", {}).items():
-        if rows:
-            counts.add_row(f"flag {flag}", f"{rows:,}")
-    screen.print(counts)
-    screen.print(_payments(summary))
-    screen.print(f"files: {out} ({', '.join(sorted(path.name for path in out.iterdir()))})", soft_wrap=True)
+    screen.print(_counts(summary))
+    screen.print(_paid(summary))
+    if "payments" in summary:
+        screen.print(_outcomes(summary["payments"]))
+        screen.print(_identity(summary["payments"]), soft_wrap=True)
+    screen.print(f"files in {out}: {', '.join(sorted(path.name for path in out.iterdir()))}", soft_wrap=True)
 
 
-def _payments(summary: Mapping[str, Any]) -> Table:
-    table = _table("yuan", ">paid")
-    for layer, amount in summary["paid"].items():
-        table.add_row(layer, _money(amount))
-    table.add_row("personal_paid", _money(summary["personal_paid"]))
-    table.add_section()
-    table.add_row("total_fee", _money(summary["total_fee"]))
+def _counts(summary: Mapping[str, Any]) -> Table:
+    lines = [("rows", summary["rows"]), ("settled", summary["settled"])]
+    lines += [(f"  {name}", summary[f"rows_{name.replace(' ', '_')}"]) for name in _WINDOW if "payments" in summary]
+    lines += [("rejected", summary["rejected"])]
+    lines += [(f"  {code}", rows) for code, rows in summary["rejects"].items()]
+    lines += [(f"flag {flag}", rows) for flag, rows in summary["flags"].items() if rows]
+    lines += [(name.replace("_", " "), summary[name]) for name in ("ids_normalised", "violations") if summary[name]]
+    table = Table.grid(padding=(0, 2))
+    table.add_column()
+    table.add_column(justify="right")
+    for name, count in lines:
+        table.add_row(name, f"{count:,}")
     return table
+
+
+def _paid(summary: Mapping[str, Any]) -> Table:
+    """Return the payments by layer; of a re-accounting with their change."""
+    change = summary.get("deltas", {})
+    table = _table("yuan", ">paid", *([">new less old"] if change else []))
+    for layer, amount in summary["paid"].items():
+        table.add_row(layer, _money(amount), *([_money(change[layer])] if change else []))
+    table.add_row("personal", _money(summary["personal_paid"]), *([_money(change["personal"])] if change else []))
+    table.add_section()
+    table.add_row("total fee", _money(summary["total_fee"]))
+    return table
+
+
+def _outcomes(payments: Mapping[str, Any]) -> Table:
+    table = _table("outcome", ">entries", ">yuan")
+    transfers, held, decreases, unrouted = (payments[name] for name in ("transfers", "held", "decreases", "unrouted"))
+    table.add_row("transfers", f"{transfers['count']:,}", _money(transfers["amount"]))
+    for kind, part in transfers["to"].items():
+        if part["transfers"]:
+            table.add_row(f"  to {kind}", f"{part['transfers']:,}", _money(part["amount"]))
+    table.add_row("held", f"{held['count']:,}", _money(held["amount"]))
+    for reason, count in held["reasons"].items():
+        table.add_row(f"  {reason}", f"{count:,}", "")
+    table.add_row("unrouted", f"{unrouted['count']:,}", _money(unrouted["amount"]))
+    table.add_row(f"decreases ({decreases['action']})", f"{decreases['count']:,}", _money(decreases["amount"]))
+    return table
+
+
+def _identity(payments: Mapping[str, Any]) -> str:
+    """Return the identity of a re-accounting in figures (settlement contract, 6.10)."""
+    parts = (
+        f"earlier {_money(payments['previous']['amount'])} + transfers {_money(payments['transfers']['amount'])}"
+        f" + held {_money(payments['held']['amount'])} + unrouted {_money(payments['unrouted']['amount'])}"
+        f" - decreases {_money(payments['decreases']['amount'])} = owed {_money(payments['payer_delta'])}"
+    )
+    missed = payments["identity_violations"]
+    verdict = "holds for each of them" if not missed else f"FAILS for {missed:,} of them"
+    return f"{parts}\n{payments['person_years']:,} person-years; the same sum {verdict}"
 
 
 def _print_layer(screen: Console, layer: Layer) -> None:

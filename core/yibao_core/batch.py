@@ -45,6 +45,7 @@ from yibao_core.records import (
     FULL_REIMBURSEMENT,
     GROUP,
     HEAD,
+    NO_RULE,
     NOBODY,
     NORMAL,
     OPENING,
@@ -164,7 +165,25 @@ def open_group(
 
 
 @kernel
+def unseen_status(book: Words, work: Words, reversal: int) -> int:
+    """Return what a reversal's own cells say where its original was not seen."""
+    head = work[reversal + HEAD]
+    if head >> SHIFT_POLICY & NO_POLICY_INDEX == NO_POLICY_INDEX:
+        return NO_POLICY
+    if book[cell_of(book, head) + CELL_NEEDS_AGE] and head >> SHIFT_AGE & 127 == AGE_UNKNOWN:
+        return BIRTH_DATE_MISSING
+    return SETTLED
+
+
+@kernel
+def window_mode(work: Words, record: int) -> int:
+    """Return FROZEN for a row outside the re-accounting window, else REPLAYED."""
+    return 0 if work[record + HEAD] >> SHIFT_WINDOW & 1 else FROZEN
+
+
+@kernel
 def take_out_pairs(
+    book: Words,
     work: Words, fields: Words, order: Words, first: int, end: int, by_id: Words, history_rows: int, texts: Texts
 ) -> None:
     """For a re-accounting: mark originals and their reversals as taken out, before anything is replayed."""
@@ -174,12 +193,16 @@ def take_out_pairs(
             continue
         original = find_original(work, fields, order, first, end, by_id, reversal, texts)
         if original == NOT_SEEN:
-            if exceeds_total(work, fields, reversal):
-                set_status(work, reversal, PAID_EXCEEDS_TOTAL)
+            status = unseen_status(book, work, reversal)
+            if status == SETTLED and exceeds_total(work, fields, reversal):
+                status = PAID_EXCEEDS_TOTAL
+            if status != SETTLED:
+                set_status(work, reversal, status)
                 continue
             add_flags(work, reversal, ORIGINAL_NOT_SEEN)
-            set_mode(work, reversal, TAKEN_OUT)
+            set_mode(work, reversal, TAKEN_OUT | window_mode(work, reversal))
             continue
+        work[reversal + GROUP] = work[original + GROUP]  # the year it belongs to, rejected or not
         status = check_pair(
             work, fields, original, reversal,
             comes_before(work, original, reversal, texts, SORT_BY_TIME),
@@ -190,8 +213,7 @@ def take_out_pairs(
         if status != SETTLED:
             set_status(work, reversal, status)
             continue
-        work[reversal + GROUP] = work[original + GROUP]
-        set_mode(work, reversal, TAKEN_OUT)
+        set_mode(work, reversal, TAKEN_OUT | window_mode(work, original))
         set_mode(work, original, TAKEN_OUT | REVERSED)
 
 
@@ -200,11 +222,10 @@ def reverse_unseen(
     book: Words, fields: Words, work: Words, reversal: int, balances: Words, at: int, scratch: Words
 ) -> int:
     """Settle a reversal whose original nobody has seen by its own recorded payments; return its status."""
+    status = unseen_status(book, work, reversal)
+    if status != SETTLED:
+        return status
     head = work[reversal + HEAD]
-    if head >> SHIFT_POLICY & NO_POLICY_INDEX == NO_POLICY_INDEX:
-        return NO_POLICY
-    if book[cell_of(book, head) + CELL_NEEDS_AGE] and head >> SHIFT_AGE & 127 == AGE_UNKNOWN:
-        return BIRTH_DATE_MISSING
     if head >> SHIFT_NULLS & ALL_NULL == ALL_NULL:
         return REVERSAL_WITHOUT_ORIGINAL
     if exceeds_total(work, fields, reversal):
@@ -230,10 +251,10 @@ def stale_rows(work: Words, order: Words, first: int, index: int, original: int)
 
 
 @kernel
-def reimbursement_flags(total_fen: int, eligible_fen: int, personal_fen: int) -> int:
+def reimbursement_flags(total_fen: int, eligible_fen: int, paid_fen: int, personal_fen: int) -> int:
     """Return the flags for what 三(三) of 鲁医保发〔2019〕69号 forbids aiming at."""
     flags = 0
-    if eligible_fen > 0 and total_fen - personal_fen >= eligible_fen:
+    if eligible_fen > 0 and paid_fen >= eligible_fen:
         flags |= FULL_REIMBURSEMENT
     if total_fen > 0 and personal_fen <= 0:
         flags |= ZERO_PERSONAL_PAYMENT
@@ -280,7 +301,7 @@ def settle_shard(
         sort_records(work, order, first, end, spare, texts, SORT_BY_TIME)
         mark_duplicates(work, order, first, end, by_id, spare, history_rows, texts)
         if reaccount and fields[FIELD_REVERSES] >= 0:
-            take_out_pairs(work, fields, order, first, end, by_id, history_rows, texts)
+            take_out_pairs(book, work, fields, order, first, end, by_id, history_rows, texts)
 
         for index in range(first, end):
             record = order[index]
@@ -299,11 +320,11 @@ def settle_shard(
             if status == SETTLED and kind == REVERSAL and not reaccount:
                 original = find_original(work, fields, order, first, end, by_id, record, texts)
                 if original != NOT_SEEN:
+                    work[record + GROUP] = work[original + GROUP]  # the year it belongs to, rejected or not
                     stale = stale_rows(work, order, first, index, original)
                     reversed_before = mode_of(work, original) & REVERSED != 0
                     status = check_pair(work, fields, original, record, stale >= 0, reversed_before)
                     if status == SETTLED:
-                        work[record + GROUP] = work[original + GROUP]
                         set_mode(work, original, REVERSED)
                         if stale > 0:
                             add_flags(work, record, STALE_AFTER_REVERSAL)
@@ -324,8 +345,15 @@ def settle_shard(
             head = work[record + HEAD]
             total = work[record + fields[FIELD_TOTAL]]
             if status == SETTLED and head >> SHIFT_MODE & TAKEN_OUT:
-                work[record + TIME] = total - paid_sum(work, fields, record)
+                personal = total - paid_sum(work, fields, record)
+                work[record + TIME] = personal
+                if kind == NORMAL:
+                    eligible = work[record + fields[FIELD_ELIGIBLE]]
+                    head |= reimbursement_flags(total, eligible, total - personal, personal) << SHIFT_FLAGS
+                    head = head & ~(NO_RULE << SHIFT_FLAGS) | window_mode(work, record) << SHIFT_MODE
+                    work[record + HEAD] = head
             elif status == SETTLED:
+                unrouted = 0
                 if kind == NORMAL and reaccount and not head >> SHIFT_WINDOW & 1:
                     status = carry_claim(book, fields, work, record, groups, at, 1, scratch)
                     head |= FROZEN << SHIFT_MODE
@@ -336,7 +364,7 @@ def settle_shard(
                         groups[group * group_width + GROUP_LAST_ROW] = row
                         head |= scratch[SCRATCH_DIFFERS] * CHANGED << SHIFT_MODE
                         if head >> SHIFT_SUPPLEMENT & 1:
-                            return_to_funds(book, fields, work, record, groups, at, scratch)
+                            unrouted = return_to_funds(book, fields, work, record, groups, at, scratch)
                 elif original == NOT_SEEN:
                     status = reverse_unseen(book, fields, work, record, groups, at, scratch)
                     head = work[record + HEAD]
@@ -349,7 +377,7 @@ def settle_shard(
                 work[record + TIME] = personal
                 if kind == NORMAL and status == SETTLED:
                     eligible = work[record + fields[FIELD_ELIGIBLE]]
-                    head |= reimbursement_flags(total, eligible, personal) << SHIFT_FLAGS
+                    head |= reimbursement_flags(total, eligible, total - personal + unrouted, personal) << SHIFT_FLAGS
                     if head >> SHIFT_FLAGS & PAID_DOES_NOT_ADD_UP:
                         groups[group * group_width + GROUP_HOLD] |= HOLD_NOT_RECONCILED
                 work[record + HEAD] = head

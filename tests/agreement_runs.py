@@ -1,0 +1,143 @@
+"""One random ledger, settled or re-accounted by the engine and by the oracle: what differs. Runs in worker processes."""
+
+from __future__ import annotations
+
+import random
+from datetime import date
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+import agreement
+import ledgers
+import oracle
+import oracle_reaccount
+import yibao
+
+HARDLY = 3  # so many differences of one ledger are told
+
+
+class Scene(NamedTuple):
+    """A random ledger and what it is judged under."""
+
+    rng: random.Random
+    rows: list[ledgers.Row]
+    columns: list[str]
+    engine: list[Any]
+    judge: list[Any]
+
+
+BOOKS: tuple[tuple[tuple[str, ...], tuple[int, ...], tuple[int, ...]], ...] = (
+    (("weihai-2019",), (371002, 371003, 370602), (2019,)),
+    (("demo-city",), (990101, 990102, 990201), (2018, 2019)),
+    (("shandong-2017", "weihai-2019"), (371002, 371003, 370602, 120101), (2018, 2019)),
+    (("shandong-2017",), (371002,), (2018, 2019)),
+    (("weihai-2019", "shandong-2017", "demo-city"), (371002, 990101), (2018, 2019)),
+)
+
+
+def scene(seed: int, count: int) -> Scene:
+    """Return a ledger of `count` rows; the seed picks the book, the dirt, the reversals and the kind of ids."""
+    rng = random.Random(seed)
+    ids, regions, years = BOOKS[seed % len(BOOKS)]
+    rows = ledgers.random_rows(
+        rng,
+        count,
+        max(2, count // rng.choice((3, 8, 40))),
+        regions=regions,
+        years=years,
+        bad=rng.choice((0.0, 0.02, 0.1)),
+        reversals=rng.choice((0.0, 0.05, 0.2)),
+        text_ids=rng.random() < 0.3,
+        region_of_person=rng.random() < 0.7,
+    )
+    given = agreement.PARAMETERS if rng.random() < 0.7 else {"demo-city": agreement.PARAMETERS["demo-city"]}
+    engine, judge = agreement.books(ids, given)
+    return Scene(rng, rows, list(rows[0]), engine, judge)
+
+
+def settle_differences(seed: int, count: int) -> list[str]:
+    """Return where the engine and the oracle differ on a ledger, its closing balances, and other orders of its rows."""
+    rng, rows, columns, engine, judge = scene(seed, count)
+    as_known = None if len(engine) == 1 else rng.choice((None, "settled_at", date(2019, 6, 30), date(2020, 1, 1)))
+    dropped = rng.choice(([], ["commercial_paid", "pku_paid"], ["assistance_paid"], ["self_funded_fee"], ["personal_paid"]))
+    columns = [name for name in columns if name not in dropped]
+    table = ledgers.to_arrow(rows, columns)
+    expected = oracle.settle_ledger(rows, set(columns), judge, as_known=as_known)
+    result = yibao.settle_ledger(table, engine, as_known=as_known)
+    found = agreement.row_differences(result.table, expected.outcomes)
+    found += agreement.closing_differences(result.closing, expected.closing, dropped)
+    if result.summary["violations"]:
+        found.append(f"violations: {result.summary['violations']}")
+    for order in (list(reversed(range(count))), rng.sample(range(count), count)):
+        again = yibao.settle_ledger(table.take(pa.array(order)), engine, as_known=as_known, threads=2).table
+        back = again.take(pa.array(np.argsort(order)))
+        if not back.equals(result.table):
+            found.append("another order of the rows gives another result")
+    return [f"seed {seed}: {line}" for line in found[:HARDLY]]
+
+
+def _roster(rng: random.Random, rows: list[ledgers.Row]) -> list[dict[str, Any]] | None:
+    if rng.random() < 0.5:
+        return None
+    entries = [
+        {
+            "person_id": rng.choice(rows)["person_id"],
+            "category": rng.choice(("dibao", "registered_poor", "低保,特困")),
+            "from": rng.choice((None, date(2019, 3, 1))),
+            "to": rng.choice((None, date(2019, 8, 1))),
+        }
+        for _ in range(max(4, len(rows) // 30))
+    ]
+    return [entry for entry in entries if entry["person_id"] is not None] or None
+
+
+def _roster_table(entries: list[dict[str, Any]] | None) -> pa.Table | None:
+    if entries is None:
+        return None
+    days = {"from": pa.date32(), "to": pa.date32()}
+    return pa.table({name: pa.array([entry[name] for entry in entries], days.get(name)) for name in entries[0]})
+
+
+def reaccount_differences(seed: int, count: int) -> list[str]:
+    """Return where the engine and the oracle differ on a re-accounting, on one after distorted earlier transfers, and on a third."""
+    rng, rows, columns, engine, judge = scene(seed, count)
+    table = ledgers.to_arrow(rows, columns)
+    by_layer = dict.fromkeys(("assistance", "commercial", "reassistance", "special_drug", "pku"), "keep")
+    options: dict[str, Any] = {
+        "recorded_after_change": rng.choice(("keep", "implied_rate", by_layer | {"institution_reduction": "implied_rate"})),
+        "on_reject": rng.choice(("hold", "pay")),
+        "on_decrease": rng.choice(("waive", "recover")),
+    }
+    roster = _roster(rng, rows)
+    if roster is not None:
+        options["roster_mode"] = rng.choice(("add", "replace"))
+    previous: list[dict[str, Any]] | None = None
+    found: list[str] = []
+    for step in range(3):
+        expected = oracle_reaccount.reaccount(rows, set(columns), judge, roster=roster, previous=previous, **options)
+        a = yibao.reaccount(
+            table,
+            engine,
+            roster=_roster_table(roster),
+            previous_transfers=None if previous is None else agreement.previous_table(previous),
+            **options,
+        )
+        found += agreement.reaccount_differences(a, expected, rows)
+        if expected.check_identity() or a.summary["payments"]["identity_violations"]:
+            found.append("the identity does not hold")
+        if step == 0:
+            previous = [_distorted(rng, entry) for entry in expected.transfers] or None
+        else:
+            previous = [*(previous or []), *expected.transfers]
+        if not previous:
+            break
+    return [f"seed {seed}: {line}" for line in found[:HARDLY]]
+
+
+def _distorted(rng: random.Random, entry: dict[str, Any]) -> dict[str, Any]:
+    """Return an earlier transfer with another amount, or to a payee that is called otherwise today."""
+    renamed = rng.random() < 0.2 and not entry["payee_kind"].startswith("person")
+    amount = entry["amount_fen"] - rng.choice((0, 100, -100))
+    return {**entry, "amount_fen": amount, "payee_id": "9999" if renamed else entry["payee_id"]}
