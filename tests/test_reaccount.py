@@ -291,7 +291,7 @@ def test_only_the_registered_poor_with_the_supplement_are_set_back() -> None:
 def test_after_a_set_back_bases_stay_and_paid_sums_follow() -> None:
     """Point 6: accumulated bases stay as replayed; the paid sums follow."""
     parameters = {
-        "assistance_deductible": "0",
+        "assistance_deductible": {"registered_poor": "0", "dibao": "0"},
         "assistance_rate": {"registered_poor": "70 %", "dibao": "50 %"},
         "assistance_limit": {"registered_poor": "10000", "dibao": "12000"},
     }

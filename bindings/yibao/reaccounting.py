@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -43,14 +43,24 @@ class Reaccount:
     """A re-accounted ledger: the settled rows, the differences, and the payments of the payer. Tables are made on demand."""
 
     def __init__(
-        self, result: LedgerResult, prepared: Prepared, settled: Settled, deltas: "_ChangedRows", payments: Payments, money: str
+        self,
+        result: LedgerResult,
+        prepared: Prepared,
+        settled: Settled,
+        changed: "_ChangedRows",
+        route: Callable[[], Payments],
+        money: str,
     ) -> None:
         self._result = result
         self._prepared = prepared
         self._settled = settled
-        self._changed = deltas
-        self._payments = payments
+        self._changed = changed
+        self._route = route
         self._money = money
+
+    @cached_property
+    def _payments(self) -> Payments:
+        return self._route()
 
     @property
     def settled(self) -> pa.Table:
@@ -129,12 +139,12 @@ class Reaccount:
         }
 
 
-class _ChangedRows:
-    """Rows that are paid otherwise than recorded, and their differences."""
+class _ChangedRows(NamedTuple):
+    """Rows that are paid otherwise than recorded, their differences, and which of them the supplement rule covers."""
 
-    def __init__(self, rows: NDArray[np.int64], deltas: Deltas) -> None:
-        self.rows = rows
-        self.deltas = deltas
+    rows: NDArray[np.int64]
+    deltas: Deltas
+    supplement: NDArray[np.bool_]
 
 
 def reaccount(
@@ -196,8 +206,12 @@ def reaccount(
     _refuse(settled)
     result = LedgerResult(read, prepared, plan, settled, money, show_ids)
     changed = _changed_rows(prepared, settled)
-    payments = _payments(read, prepared, plan, settled, changed, previous, on_decrease, on_reject, money)
-    return Reaccount(result, prepared, settled, changed, payments, money)
+    _columns_for_routing(read, changed)
+
+    def route() -> Payments:
+        return _payments(read, prepared, plan, settled, changed, previous, on_decrease, on_reject, money)
+
+    return Reaccount(result, prepared, settled, changed, route, money)
 
 
 def _one_of(name: str, value: str, allowed: Sequence[str]) -> None:
@@ -241,10 +255,13 @@ def _refuse(settled: Settled) -> None:
 def _changed_rows(prepared: Prepared, settled: Settled) -> _ChangedRows:
     rows = np.flatnonzero((settled.mode & CHANGED) > 0)
     recorded = {layer: prepared.columns.money[MONEY.index(f"{layer}_paid")] for layer in LAYERS}
-    total = prepared.columns.money[0]
-    return _ChangedRows(
-        rows, row_deltas(settled.paid_fen, recorded, total, settled.personal_fen, rows, prepared.history_rows)
-    )
+    columns, behind = prepared.columns, rows + prepared.history_rows
+    supplement = np.zeros(len(rows), dtype=bool)
+    if len(columns.supplement):
+        supplement = (columns.supplement[behind] > 0) & (columns.category_mask[behind] & SUPPLEMENT_CATEGORY > 0)
+    total = columns.money[0]
+    deltas = row_deltas(settled.paid_fen, recorded, total, settled.personal_fen, rows, prepared.history_rows)
+    return _ChangedRows(rows, deltas, supplement)
 
 
 def _payments(
@@ -258,21 +275,17 @@ def _payments(
     on_reject: str,
     money: str,
 ) -> Payments:
-    rows, deltas = changed.rows, changed.deltas
-    behind = rows + prepared.history_rows
-    columns = prepared.columns
-    supplement = np.zeros(len(rows), dtype=bool)
-    if len(columns.supplement):
-        supplement = (columns.supplement[behind] > 0) & (columns.category_mask[behind] & SUPPLEMENT_CATEGORY > 0)
-    _columns_for_routing(ledger, deltas, supplement)
-    insured = columns.region[behind].astype(np.int64) if len(columns.region) else np.zeros(len(rows), dtype=np.int64)
+    rows, deltas, supplement = changed
+    region = prepared.columns.region
+    insured = region[rows + prepared.history_rows].astype(np.int64) if len(region) else np.zeros(len(rows), dtype=np.int64)
     hospital, hospitals = _hospitals(ledger, rows)
     lines = owed_lines(deltas, supplement, insured, _regions(ledger, "treated_region", rows), hospital)
     return Payments(ledger, prepared, plan, settled, rows, deltas, lines, hospitals, previous, on_decrease, on_reject, money)
 
 
-def _columns_for_routing(ledger: Ledger, deltas: Deltas, supplement: NDArray[np.bool_]) -> None:
+def _columns_for_routing(ledger: Ledger, changed: _ChangedRows) -> None:
     """Raise LedgerError with every column that some difference needs to find its account, and which the ledger lacks."""
+    deltas, supplement = changed.deltas, changed.supplement
     assistance = [LAYERS.index(layer) for layer in ("assistance", "reassistance", "pku")]
     to_treatment = deltas.layers[assistance][:, ~supplement].any()
     reduction = deltas.layers[LAYERS.index("institution_reduction")].any()

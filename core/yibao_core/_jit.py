@@ -5,7 +5,7 @@ import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ParamSpec, Protocol, TypeVar, cast
+from typing import Any, ParamSpec, Protocol, TypeVar, cast, overload
 
 from numba import njit
 from numba.core.caching import FunctionCache
@@ -19,7 +19,10 @@ class Words(Protocol):
 
     @property
     def size(self) -> int: ...
+    @overload
     def __getitem__(self, at: int, /) -> int: ...
+    @overload
+    def __getitem__(self, at: slice, /) -> "Words": ...
     def __setitem__(self, at: int, value: int, /) -> None: ...
 
 
@@ -50,10 +53,31 @@ class _CoreCache(FunctionCache):
 
 
 def kernel(func: Callable[P, R]) -> Callable[P, R]:
-    """Return `func` compiled: it runs on the calling thread and holds no lock."""
-    compiled: Any = njit(nogil=True)(func)
+    """Return `func` compiled: it runs on the calling thread, holds no lock and allocates nothing.
+
+    Without Numba's run-time, arrays inside a kernel carry no reference counts. Counting them cost 0.9 s
+    of 2.3 s in a run over 5 million rows, because the counters are atomic.
+    """
+    options: dict[str, Any] = {"nogil": True, "_nrt": False, "error_model": "numpy"}
+    compiled: Any = njit(**options)(func)
     if compiled is not func:  # NUMBA_DISABLE_JIT=1 gives `func` itself back
         checked = os.environ.get("NUMBA_BOUNDSCHECK", "")
         with contextlib.suppress(RuntimeError):  # nowhere to write: compile in memory
             compiled._cache = _CoreCache(func, f"{_FINGERPRINT} {checked}")
     return cast("Callable[P, R]", compiled)
+
+
+@kernel
+def place(index: int) -> int:
+    """Return an index below 2**32 as it is: inside a shard, a person, the plan.
+
+    The mask tells the compiler that it is not negative. Otherwise every access first asks whether to count
+    from the array's end, as Python does: a quarter of the time of a settled row.
+    """
+    return index & 0xFFFF_FFFF
+
+
+@kernel
+def far_place(index: int) -> int:
+    """Return an index below 2**48 as it is, like `place`: among the records of all shards."""
+    return index & 0xFFFF_FFFF_FFFF

@@ -4,7 +4,7 @@ A group is (person, benefit year, city). It holds two balances for each account 
 cumulative base, from which schedules start, and what was paid, against which caps are held.
 """
 
-from yibao_core._jit import Words, kernel
+from yibao_core._jit import Words, kernel, place
 from yibao_core.plan import RULE_ACCOUNT, RULE_LIMIT_ACCOUNT
 
 (
@@ -22,17 +22,17 @@ HOLD_REJECTED, HOLD_NOT_RECONCILED = 1, 2
 @kernel
 def feed(balances: Words, at: int, book: Words, rule: int, base_fen: int, paid_fen: int) -> None:
     """Add a base and a payment (negative: take back) to the rule's account, and the payment to its shared limit."""
-    account = at + 2 * book[rule + RULE_ACCOUNT]
+    account = at + 2 * place(book[rule + RULE_ACCOUNT])
     balances[account] += base_fen
     balances[account + 1] += paid_fen
     if book[rule + RULE_LIMIT_ACCOUNT] != book[rule + RULE_ACCOUNT]:
-        balances[at + 2 * book[rule + RULE_LIMIT_ACCOUNT] + 1] += paid_fen
+        balances[at + 2 * place(book[rule + RULE_LIMIT_ACCOUNT]) + 1] += paid_fen
 
 
 @kernel
 def find_group(groups: Words, first: int, end: int, width: int, key: int) -> int:
     """Return the group among a person's groups first..end that has the key, or -1."""
     for group in range(first, end):
-        if groups[group * width + GROUP_KEY] == key:
+        if groups[place(group * width) + GROUP_KEY] == key:
             return group
     return -1

@@ -4,7 +4,7 @@
 cancelled, a row outside the re-accounting window) and only moves the balances.
 """
 
-from yibao_core._jit import Words, kernel
+from yibao_core._jit import Words, kernel, place
 from yibao_core.accumulators import feed
 from yibao_core.errors import RowStatus
 from yibao_core.layers import (
@@ -108,7 +108,7 @@ def policy_of(head: int) -> int:
 def cell_of(book: Words, head: int) -> int:
     """Return the offset of the row's cell: its policy's rules for its category and care type."""
     cell = (head >> SHIFT_CATEGORY & 15) * CARE_COUNT + (head >> SHIFT_CARE & 15)
-    return book[policy_of(head) + POLICY_CELLS] + cell * CELL_WIDTH
+    return place(book[policy_of(head) + POLICY_CELLS]) + cell * CELL_WIDTH
 
 
 @kernel
@@ -126,7 +126,7 @@ def charged_before(
     total = 0
     for earlier in range(first_step, step, STEP_WIDTH):
         if book[earlier + STEP_AGE_FROM] <= age <= book[earlier + STEP_AGE_TO]:
-            layer = book[earlier + STEP_LAYER]
+            layer = place(book[earlier + STEP_LAYER])
             if book[rule + RULE_LESS_MASK] >> layer & 1:
                 if book[earlier + STEP_CHARGED_TOTAL]:
                     total += scratch[paid_at + layer]
@@ -154,11 +154,12 @@ def settle_claim(
     AMOUNT_OUT_OF_RANGE where a cumulative base would pass 9e11 fen; then nothing has moved.
     `trace`: one equal part a layer, filled in the policy's order; empty: nothing is written down.
     """
+    record, at = place(record), place(at)
     head = work[record + HEAD]
     cell = cell_of(book, head)
     half_fen_bp = book[policy_of(head) + POLICY_HALF_FEN_BP]
     age = head >> SHIFT_AGE & 127
-    total = work[record + fields[FIELD_TOTAL]]
+    total = work[record + place(fields[FIELD_TOTAL])]
     reaccount = options[OPTION_REACCOUNT] != 0
     if book[cell + CELL_NEED]:
         counters[COUNT_NEEDS + book[cell + CELL_NEED] - 1] += 1
@@ -168,21 +169,22 @@ def settle_claim(
     changed = False
     differs = False
     out = 0
-    first_step = book[cell + CELL_FIRST_STEP]
-    for step in range(first_step, book[cell + CELL_END_STEP], STEP_WIDTH):
+    first_step = place(book[cell + CELL_FIRST_STEP])
+    for step_at in range(first_step, book[cell + CELL_END_STEP], STEP_WIDTH):
+        step = place(step_at)
         if age < book[step + STEP_AGE_FROM] or age > book[step + STEP_AGE_TO]:
             continue
-        layer = book[step + STEP_LAYER]
+        layer = place(book[step + STEP_LAYER])
         mode = book[step + STEP_MODE]
-        rule = book[step + STEP_RULE]
-        word = record + fields[FIELD_LAYER + layer]
+        rule = place(book[step + STEP_RULE])
+        word = record + place(fields[FIELD_LAYER + layer])
         old = work[word]
         component = component_fen(fields, work, record, book[rule + RULE_BASE_MASK])
         charged_eligible, charged_total = eligible_paid, total_paid
         if not book[rule + RULE_LESS_ALL]:
             charged_eligible, charged_total = charged_before(book, rule, first_step, step, age, scratch, SCRATCH_PAID)
         base = base_fen(component, total, charged_eligible, charged_total)
-        before = balances[at + 2 * book[rule + RULE_ACCOUNT]]
+        before = balances[at + 2 * place(book[rule + RULE_ACCOUNT])]
         if book[step + STEP_FEEDS] and before + base > YEAR_MAX_FEN:
             take_back(book, first_step, step, age, scratch, balances, at)
             return AMOUNT_OUT_OF_RANGE
@@ -255,8 +257,8 @@ def take_back(
     """Undo what the row's steps before `end_step` have fed: the row turned out not to be settled."""
     for step in range(first_step, end_step, STEP_WIDTH):
         if book[step + STEP_FEEDS] and book[step + STEP_AGE_FROM] <= age <= book[step + STEP_AGE_TO]:
-            layer = book[step + STEP_LAYER]
-            rule = book[step + STEP_RULE]
+            layer = place(book[step + STEP_LAYER])
+            rule = place(book[step + STEP_RULE])
             feed(balances, at, book, rule, -scratch[SCRATCH_BASE + layer], -scratch[SCRATCH_PAID + layer])
 
 
@@ -275,25 +277,27 @@ def carry_claim(
 
     The record holds a bill (amounts >= 0). AMOUNT_OUT_OF_RANGE as in `settle_claim`.
     """
+    record, at = place(record), place(at)
     head = work[record + HEAD]
     cell = cell_of(book, head)
     age = head >> SHIFT_AGE & 127
-    total = work[record + fields[FIELD_TOTAL]]
+    total = work[record + place(fields[FIELD_TOTAL])]
     eligible_paid, total_paid = 0, 0
-    first_step = book[cell + CELL_FIRST_STEP]
-    for step in range(first_step, book[cell + CELL_END_STEP], STEP_WIDTH):
+    first_step = place(book[cell + CELL_FIRST_STEP])
+    for step_at in range(first_step, book[cell + CELL_END_STEP], STEP_WIDTH):
+        step = place(step_at)
         if age < book[step + STEP_AGE_FROM] or age > book[step + STEP_AGE_TO]:
             continue
-        layer = book[step + STEP_LAYER]
-        rule = book[step + STEP_RULE]
-        paid = work[record + fields[FIELD_LAYER + layer]]
+        layer = place(book[step + STEP_LAYER])
+        rule = place(book[step + STEP_RULE])
+        paid = work[record + place(fields[FIELD_LAYER + layer])]
         charged_eligible, charged_total = eligible_paid, total_paid
         if not book[rule + RULE_LESS_ALL]:
             charged_eligible, charged_total = charged_before(book, rule, first_step, step, age, scratch, SCRATCH_PAID)
         component = component_fen(fields, work, record, book[rule + RULE_BASE_MASK])
         base = base_fen(component, total, charged_eligible, charged_total)
         if book[step + STEP_FEEDS]:
-            if balances[at + 2 * book[rule + RULE_ACCOUNT]] + sign * base > YEAR_MAX_FEN:
+            if balances[at + 2 * place(book[rule + RULE_ACCOUNT])] + sign * base > YEAR_MAX_FEN:
                 take_back(book, first_step, step, age, scratch, balances, at)
                 return AMOUNT_OUT_OF_RANGE
             feed(balances, at, book, rule, sign * base, sign * paid)
@@ -310,16 +314,16 @@ def carry_claim(
 @kernel
 def return_to_funds(
     book: Words, fields: Words, work: Words, record: int, balances: Words, at: int, scratch: Words
-) -> int:
+) -> None:
     """Set a replayed row's personal share back to the old one, at the expense of commercial, then assistance.
 
     威医保发〔2019〕37号 三(一): who has the commercial supplement and is 建档立卡 gets nothing himself; the
-    difference returns to the two funds. What neither can take is returned: it stays unrouted (payments and
-    personal share exceed the total by it). Bases stay as replayed; paid balances follow.
+    difference returns to the two funds. What neither can take stays unrouted (payments and personal
+    share then exceed the total by it). Bases stay as replayed; paid balances follow.
     """
     lowered = scratch[SCRATCH_OLD_LEFT] - scratch[SCRATCH_LEFT]
     for layer in (COMMERCIAL, ASSISTANCE):
-        word = record + fields[FIELD_LAYER + layer]
+        word = record + place(fields[FIELD_LAYER + layer])
         taken = min(lowered, work[word])  # below zero where the replay had raised the share
         work[word] -= taken
         lowered -= taken
@@ -327,4 +331,3 @@ def return_to_funds(
         if book[step + STEP_FEEDS]:
             feed(balances, at, book, book[step + STEP_RULE], 0, -taken)
     scratch[SCRATCH_LEFT] = scratch[SCRATCH_OLD_LEFT]
-    return lowered

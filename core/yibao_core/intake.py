@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from yibao_core._jit import Words, kernel
+from yibao_core._jit import Words, far_place, kernel, place
 from yibao_core.errors import RowStatus
 from yibao_core.money import NOT_FEN, NULL_FEN, ROW_MAX_FEN
 from yibao_core.plan import (
@@ -37,8 +37,8 @@ from yibao_core.policy import CARE_TYPES, FEES, LAYERS
 from yibao_core.records import (
     FEES_DO_NOT_ADD_UP,
     FIELD_FEE,
-    FIELD_LAYER,
     FIELD_REVERSES,
+    FIXED_WORDS,
     GROUP,
     HEAD,
     ID,
@@ -68,10 +68,6 @@ NO_POLICY_INDEX = 63
 SUPPLEMENT_CATEGORY = 2  # the set {registered_poor}
 DAY_US = 86_400_000_000
 
-# What can be wrong with a money cell.
-NULL_AMOUNT, BROKEN_AMOUNT, HUGE_AMOUNT, SIGN_AMOUNT = 1, 2, 4, 8
-UNUSABLE = NULL_AMOUNT | BROKEN_AMOUNT | HUGE_AMOUNT
-
 # Settings of the intake.
 (
     INTAKE_REACCOUNT,
@@ -84,6 +80,27 @@ UNUSABLE = NULL_AMOUNT | BROKEN_AMOUNT | HUGE_AMOUNT
 FEES_COUNT, LAYERS_COUNT, CARE_COUNT = len(FEES), len(LAYERS), len(CARE_TYPES)
 PERSONAL = FEES_COUNT + LAYERS_COUNT
 MONEY_COLUMNS = (*FEES, *(f"{layer}_paid" for layer in LAYERS), "personal_paid")
+TOTAL, ELIGIBLE = FEES.index("total_fee"), FEES.index("eligible_fee")
+CATASTROPHIC = FEES_COUNT + LAYERS.index("catastrophic")
+MONEY_COUNT = len(MONEY_COLUMNS)
+ALL_LAYERS = (1 << LAYERS_COUNT) - 1
+
+# What can be wrong with a row's money cells; of the nulls, one bit a column.
+BROKEN_AMOUNT, HUGE_AMOUNT, SIGN_AMOUNT, NULL_AMOUNT = 1, 2, 4, 8
+NULL_SHIFT = 3
+
+# A block of rows: a line a money column, then these. It fits the first-level cache.
+BLOCK_ROWS = 128
+(
+    BLOCK_COMPONENTS,
+    BLOCK_PAID,
+    BLOCK_NO_SUM,
+    BLOCK_SIGN,
+    BLOCK_NO_SIGN,
+    BLOCK_FAULTS,
+    BLOCK_RECORD,
+    BLOCK_LINES,
+) = range(MONEY_COUNT, MONEY_COUNT + 8)
 
 OK = int(RowStatus.SETTLED)
 MISSING_VALUE = int(RowStatus.MISSING_VALUE)
@@ -171,43 +188,75 @@ def shard_of(person: int, bits: int) -> int:
 @kernel
 def count_shards(person: Words, lo: int, hi: int, bits: int, shard: Words, counts: Words) -> None:
     """Write each row's shard and count the rows of each."""
-    for row in range(lo, hi):
+    for row in range(far_place(lo), hi):
         index = shard_of(person[row], bits)
         shard[row] = index
         counts[index] += 1
 
 
 def years_of_days() -> NDArray[np.int16]:
-    """Return the year of each day from 1970-01-01 to 2099-12-31: a look-up where the calendar would cost a row's time."""
+    """Return the year of each day from 1970-01-01 to 2099-12-31: a look-up, because the calendar costs a row's time."""
     days = np.arange("1970-01-01", "2100-01-01", dtype="datetime64[D]")
     return days.astype("datetime64[Y]").astype(np.int16) + np.int16(1970)
 
 
 @kernel
-def cell_of_column(amounts: Words, row: int) -> int:
-    """Return a money cell, NULL_FEN where the ledger has no such column."""
-    return amounts[row] if amounts.size > 0 else NULL_FEN
+def judge_column(amounts: Words, signs: Words, null_bit: int, cells: Words, sums: Words, faults: Words) -> None:
+    """Copy a block of a money column to `cells` (0 where it is unusable), add it to `sums` and its faults to `faults`.
+
+    A cell should have its row's sign: 1 or -1, 0 for any. Written without a branch, so that it runs on vectors.
+    """
+    for index in range(amounts.size):
+        amount = amounts[index]
+        usable = -ROW_MAX_FEN <= amount <= ROW_MAX_FEN
+        fault = null_bit if amount == NULL_FEN else (BROKEN_AMOUNT if amount == NOT_FEN else HUGE_AMOUNT)
+        cell = amount if usable else 0
+        wrong = SIGN_AMOUNT if cell * signs[index] < 0 else 0
+        cells[index] = cell
+        sums[index] += cell
+        faults[index] |= wrong if usable else fault
 
 
 @kernel
-def judge(amount: int, sign: int) -> int:
-    """Return what is wrong with a money cell that should have the sign: bits *_AMOUNT, 0 for nothing."""
-    if amount == NULL_FEN:
-        return NULL_AMOUNT
-    if amount == NOT_FEN:
-        return BROKEN_AMOUNT
-    if amount > ROW_MAX_FEN or amount < -ROW_MAX_FEN:
-        return HUGE_AMOUNT
-    return SIGN_AMOUNT if amount * sign < 0 else 0
+def judge_money(columns: Columns, begin: int, end: int, block: NDArray[np.int64]) -> None:
+    """Fill a block with the money cells of rows begin..end, their faults and sums."""
+    absent = 0
+    for column in range(MONEY_COUNT):
+        if columns.money[column].size == 0:
+            absent |= NULL_AMOUNT << column
+    has_reverses = columns.reverses.size > 0
+    for index in range(end - begin):
+        block[BLOCK_SIGN, index] = -1 if has_reverses and columns.reverses[begin + index] != NO_ORIGINAL else 1
+        block[BLOCK_FAULTS, index] = absent
+        block[BLOCK_COMPONENTS, index] = 0
+        block[BLOCK_PAID, index] = 0
+    for column in range(MONEY_COUNT):
+        amounts = columns.money[column]
+        if amounts.size == 0:
+            continue
+        sums = BLOCK_PAID if column >= FEES_COUNT else BLOCK_COMPONENTS
+        if column in (TOTAL, PERSONAL):
+            sums = BLOCK_NO_SUM
+        signed = BLOCK_NO_SIGN if column == PERSONAL else BLOCK_SIGN  # a personal share may have any sign
+        null_bit = NULL_AMOUNT << column
+        judge_column(amounts[begin:end], block[signed], null_bit, block[column], block[sums], block[BLOCK_FAULTS])
 
 
 @kernel
-def put(work: Words, record: int, word: int, amount: int, bits: int) -> int:
-    """Write an amount (0 where it is unusable) to its word, if the record has one; return it."""
-    usable = amount if bits & UNUSABLE == 0 else 0
-    if word >= 0:
-        work[record + word] = usable
-    return usable
+def find_records(
+    shard: Words, person: Words, cursors: Words, width: int, work: Words, block: NDArray[np.int64]
+) -> None:
+    """Give each row of a block the next place of its shard, and write both ends of its record.
+
+    The memory of the whole block is then under way before the first row is judged.
+    """
+    for index in range(shard.size):
+        at = cursors[shard[index]]
+        cursors[shard[index]] = at + 1
+        record = far_place(at * width)
+        block[BLOCK_RECORD, index] = record
+        work[record + PERSON] = person[index]
+        work[record + far_place(width - 1)] = 0
 
 
 @kernel
@@ -223,165 +272,130 @@ def pack_rows(
     cursors: Words,
     width: int,
     work: Words,
+    block: NDArray[np.int64],
 ) -> None:
-    """Write rows lo..hi as records to their shards, each at its shard's cursor, with what one row alone tells."""
+    """Write rows lo..hi as records to their shards, each at its shard's cursor, with what one row alone tells.
+
+    `block` is room to work in: BLOCK_LINES x BLOCK_ROWS, zero.
+    """
     reaccount = settings[INTAKE_REACCOUNT] != 0
+    by_region = settings[INTAKE_BOOK] != 0
+    set_known_day = settings[INTAKE_KNOWN_DAY]
+    known_as_settled = settings[INTAKE_KNOWN_AS_SETTLED] != 0
     # One name a column: reaching into the tuple inside the loop costs more than the row.
-    person, times, ids, reverses_ids, missing_bits, days, masks, cares, regions, births, supplements, money = columns
+    person, times, ids, reverses_ids, missing_bits, days, masks, cares, regions, births, supplements, _ = columns
     has_reverses, has_missing, has_region = reverses_ids.size > 0, missing_bits.size > 0, regions.size > 0
     has_birth, has_supplement = births.size > 0, supplements.size > 0
-    total_fee, self_funded, over_limit, first_pay, eligible_fee = money[:FEES_COUNT]
-    paid_0, paid_1, paid_2, paid_3, paid_4, paid_5, paid_6, paid_7 = money[FEES_COUNT:PERSONAL]
-    personal_paid = money[PERSONAL]
-    has_paid = (
-        paid_0.size + paid_1.size + paid_2.size + paid_3.size + paid_4.size + paid_5.size + paid_6.size + paid_7.size > 0
-    )
+    reverses_word = fields[FIELD_REVERSES]
+    has_paid = False
+    for column in range(FEES_COUNT, PERSONAL):
+        has_paid |= columns.money[column].size > 0
+    required = NULL_AMOUNT << TOTAL | NULL_AMOUNT << ELIGIBLE
+    if reaccount:
+        required |= NULL_AMOUNT << CATASTROPHIC
+    components_known = NULL_AMOUNT << 1 | NULL_AMOUNT << 2 | NULL_AMOUNT << 3
 
-    for row in range(lo, hi):
-        record = cursors[shard[row]] * width
-        cursors[shard[row]] += 1
-        missing = missing_bits[row] if has_missing else 0
-        reverses = reverses_ids[row] if has_reverses else NO_ORIGINAL
-        bill = reverses == NO_ORIGINAL
-        sign = 1 if bill else -1
+    for begin in range(lo, hi, BLOCK_ROWS):
+        end = min(begin + BLOCK_ROWS, hi)
+        judge_money(columns, begin, end, block)
+        find_records(shard[begin:end], person[begin:end], cursors, width, work, block)
+        for index in range(end - begin):
+            row = far_place(begin + index)
+            record = far_place(block[BLOCK_RECORD, index])
+            missing = int(missing_bits[row]) if has_missing else 0
+            faults = block[BLOCK_FAULTS, index]
+            bill = block[BLOCK_SIGN, index] > 0
+            total, eligible = block[TOTAL, index], block[ELIGIBLE, index]
+            paid = block[BLOCK_PAID, index]
+            nulls = faults >> (NULL_SHIFT + FEES_COUNT) & ALL_LAYERS
 
-        # Money: what is null, what is no fen, what is out of range, what has the wrong sign.
-        amount = cell_of_column(total_fee, row)
-        total_bits = judge(amount, sign)
-        total = put(work, record, fields[FIELD_FEE], amount, total_bits)
-        amount = cell_of_column(eligible_fee, row)
-        eligible_bits = judge(amount, sign)
-        eligible = put(work, record, fields[FIELD_FEE + 4], amount, eligible_bits)
+            # Whose, when, under which policy.
+            mask = int(masks[row])
+            care = int(cares[row])
+            region = int(regions[row]) if has_region else 0
+            day = int(days[row])
+            time = times[row]
+            day_missing = missing & MISSING_DAY != 0
+            known_day = time // DAY_US if known_as_settled else set_known_day
+            policy_index = NO_POLICY_INDEX
+            if not day_missing:
+                policy_index = find_policy(book, region, day, known_day, by_region)
+            policy = place(HEAD_WIDTH + (0 if policy_index == NO_POLICY_INDEX else policy_index) * POLICY_WIDTH)
+            category = book[place(book[policy + POLICY_FAVOUR] + mask)]
+            cell = place(book[policy + POLICY_CELLS]) + (max(0, category) * CARE_COUNT + max(0, care)) * CELL_WIDTH
+            needs_age = book[cell + CELL_NEEDS_AGE] != 0
+            age = AGE_UNKNOWN
+            if needs_age and has_birth:
+                age = completed_years(int(births[row]), day)
+            in_window = policy_index != NO_POLICY_INDEX and (
+                book[policy + POLICY_WINDOW_FROM_DAY] <= day <= book[policy + POLICY_WINDOW_TO_DAY]
+            )
+            year = 0
+            if not day_missing:
+                year_day = time // DAY_US if book[policy + POLICY_YEAR_BY_SETTLED] else day
+                year = int(years[year_day]) if 0 <= year_day < years.size else year_month_day(year_day)[0]
 
-        amount = cell_of_column(self_funded, row)
-        component_bits = judge(amount, sign)
-        components = eligible + put(work, record, fields[FIELD_FEE + 1], amount, component_bits)
-        amount = cell_of_column(over_limit, row)
-        bits = judge(amount, sign)
-        components += put(work, record, fields[FIELD_FEE + 2], amount, bits)
-        component_bits |= bits
-        amount = cell_of_column(first_pay, row)
-        bits = judge(amount, sign)
-        components += put(work, record, fields[FIELD_FEE + 3], amount, bits)
-        component_bits |= bits
+            # The first code that fits wins; a reversal takes policy and age from its original.
+            status = OK
+            if missing & MISSING_CELL or faults & required:
+                status = MISSING_VALUE
+            elif faults & BROKEN_AMOUNT:
+                status = AMOUNT_NOT_FEN
+            elif faults & HUGE_AMOUNT:
+                status = AMOUNT_OUT_OF_RANGE
+            elif faults & SIGN_AMOUNT:
+                status = WRONG_SIGN
+            elif category < 0:
+                status = UNKNOWN_CATEGORY
+            elif care < 0:
+                status = UNKNOWN_CARE_TYPE
+            elif bill and policy_index == NO_POLICY_INDEX:
+                status = NO_POLICY
+            elif abs(eligible) > abs(total):
+                status = ELIGIBLE_EXCEEDS_TOTAL
+            elif bill and needs_age and age == AGE_UNKNOWN:
+                status = BIRTH_DATE_MISSING
+            elif bill and reaccount and paid > total:
+                status = PAID_EXCEEDS_TOTAL
 
-        amount = cell_of_column(paid_0, row)
-        bits = judge(amount, sign)
-        paid = put(work, record, fields[FIELD_LAYER], amount, bits)
-        paid_bits, nulls = bits, bits & 1
-        amount = cell_of_column(paid_1, row)
-        bits = judge(amount, sign)
-        paid += put(work, record, fields[FIELD_LAYER + 1], amount, bits)
-        paid_bits, nulls, catastrophic_bits = paid_bits | bits, nulls | (bits & 1) << 1, bits
-        amount = cell_of_column(paid_2, row)
-        bits = judge(amount, sign)
-        paid += put(work, record, fields[FIELD_LAYER + 2], amount, bits)
-        paid_bits, nulls = paid_bits | bits, nulls | (bits & 1) << 2
-        amount = cell_of_column(paid_3, row)
-        bits = judge(amount, sign)
-        paid += put(work, record, fields[FIELD_LAYER + 3], amount, bits)
-        paid_bits, nulls = paid_bits | bits, nulls | (bits & 1) << 3
-        amount = cell_of_column(paid_4, row)
-        bits = judge(amount, sign)
-        paid += put(work, record, fields[FIELD_LAYER + 4], amount, bits)
-        paid_bits, nulls = paid_bits | bits, nulls | (bits & 1) << 4
-        amount = cell_of_column(paid_5, row)
-        bits = judge(amount, sign)
-        paid += put(work, record, fields[FIELD_LAYER + 5], amount, bits)
-        paid_bits, nulls = paid_bits | bits, nulls | (bits & 1) << 5
-        amount = cell_of_column(paid_6, row)
-        bits = judge(amount, sign)
-        paid += put(work, record, fields[FIELD_LAYER + 6], amount, bits)
-        paid_bits, nulls = paid_bits | bits, nulls | (bits & 1) << 6
-        amount = cell_of_column(paid_7, row)
-        bits = judge(amount, sign)
-        paid += put(work, record, fields[FIELD_LAYER + 7], amount, bits)
-        paid_bits, nulls = paid_bits | bits, nulls | (bits & 1) << 7
-        personal = cell_of_column(personal_paid, row)
-        personal_bits = judge(personal, sign) & ~SIGN_AMOUNT
-        any_bits = total_bits | eligible_bits | component_bits | paid_bits | personal_bits
+            flags = 0
+            if status == OK and bill:
+                if faults & components_known == 0 and block[BLOCK_COMPONENTS, index] != total:
+                    flags |= FEES_DO_NOT_ADD_UP
+                personal_known = faults >> NULL_SHIFT + PERSONAL & 1 == 0
+                if has_paid and personal_known and paid + block[PERSONAL, index] != total:
+                    flags |= PAID_DOES_NOT_ADD_UP
+                no_figure = nulls & book[cell + CELL_RECORDED_MASK] or book[cell + CELL_NO_RULE]
+                if no_figure and (in_window or not reaccount):
+                    flags |= NO_RULE
+            kind = NORMAL if bill else REVERSAL
+            if missing & MISSING_PERSON:
+                kind = NOBODY
+            supplement = 0
+            if has_supplement and supplements[row] and mask & SUPPLEMENT_CATEGORY:
+                supplement = 1
 
-        # Whose, when, under which policy.
-        mask = int(masks[row])
-        care = int(cares[row])
-        region = int(regions[row]) if has_region else 0
-        day = int(days[row])
-        time = times[row]
-        day_missing = missing & MISSING_DAY != 0
-        known_day = settings[INTAKE_KNOWN_DAY]
-        if settings[INTAKE_KNOWN_AS_SETTLED]:
-            known_day = time // DAY_US
-        index = NO_POLICY_INDEX
-        if not day_missing:
-            index = find_policy(book, region, day, known_day, settings[INTAKE_BOOK] != 0)
-        policy = HEAD_WIDTH + (0 if index == NO_POLICY_INDEX else index) * POLICY_WIDTH
-        category = book[book[policy + POLICY_FAVOUR] + mask]
-        cell = book[policy + POLICY_CELLS] + (max(0, category) * CARE_COUNT + max(0, care)) * CELL_WIDTH
-        age = AGE_UNKNOWN
-        if book[cell + CELL_NEEDS_AGE] and has_birth:
-            age = completed_years(int(births[row]), day)
-        in_window = index != NO_POLICY_INDEX and (
-            book[policy + POLICY_WINDOW_FROM_DAY] <= day <= book[policy + POLICY_WINDOW_TO_DAY]
-        )
-        year = 0
-        if not day_missing:
-            year_day = time // DAY_US if book[policy + POLICY_YEAR_BY_SETTLED] else day
-            year = years[year_day] if 0 <= year_day < years.size else year_month_day(year_day)[0]
-
-        # The first code that fits wins; a reversal takes policy and age from its original.
-        status = OK
-        if missing & MISSING_CELL or (total_bits | eligible_bits) & 1 or (reaccount and catastrophic_bits & 1):
-            status = MISSING_VALUE
-        elif any_bits & BROKEN_AMOUNT:
-            status = AMOUNT_NOT_FEN
-        elif any_bits & HUGE_AMOUNT:
-            status = AMOUNT_OUT_OF_RANGE
-        elif any_bits & SIGN_AMOUNT:
-            status = WRONG_SIGN
-        elif category < 0:
-            status = UNKNOWN_CATEGORY
-        elif care < 0:
-            status = UNKNOWN_CARE_TYPE
-        elif bill and index == NO_POLICY_INDEX:
-            status = NO_POLICY
-        elif abs(eligible) > abs(total):
-            status = ELIGIBLE_EXCEEDS_TOTAL
-        elif bill and book[cell + CELL_NEEDS_AGE] and age == AGE_UNKNOWN:
-            status = BIRTH_DATE_MISSING
-        elif bill and reaccount and paid > total:
-            status = PAID_EXCEEDS_TOTAL
-
-        flags = 0
-        if status == OK and bill:
-            if component_bits & 1 == 0 and components != total:
-                flags |= FEES_DO_NOT_ADD_UP
-            if has_paid and personal_bits & 1 == 0 and paid + personal != total:
-                flags |= PAID_DOES_NOT_ADD_UP
-            if (nulls & book[cell + CELL_RECORDED_MASK] or book[cell + CELL_NO_RULE]) and (in_window or not reaccount):
-                flags |= NO_RULE
-        kind = NORMAL if bill else REVERSAL
-        if missing & MISSING_PERSON:
-            kind = NOBODY
-        supplement = 0
-        if has_supplement and supplements[row] and mask & SUPPLEMENT_CATEGORY:
-            supplement = 1
-
-        work[record + PERSON] = person[row]
-        work[record + TIME] = time
-        work[record + ID] = ids[row]
-        work[record + ROW] = row
-        work[record + GROUP] = year * 10_000 + region // 100
-        work[record + HEAD] = (
-            status
-            | flags << SHIFT_FLAGS
-            | kind << SHIFT_KIND
-            | max(0, care) << SHIFT_CARE
-            | max(0, category) << SHIFT_CATEGORY
-            | index << SHIFT_POLICY
-            | int(in_window) << SHIFT_WINDOW
-            | supplement << SHIFT_SUPPLEMENT
-            | nulls << SHIFT_NULLS
-            | age << SHIFT_AGE
-        )
-        if fields[FIELD_REVERSES] >= 0:
-            work[record + fields[FIELD_REVERSES]] = reverses
+            work[record + TIME] = time
+            work[record + ID] = ids[row]
+            work[record + ROW] = row
+            work[record + GROUP] = year * 10_000 + region // 100
+            work[record + HEAD] = (
+                status
+                | flags << SHIFT_FLAGS
+                | kind << SHIFT_KIND
+                | max(0, care) << SHIFT_CARE
+                | max(0, category) << SHIFT_CATEGORY
+                | policy_index << SHIFT_POLICY
+                | int(in_window) << SHIFT_WINDOW
+                | supplement << SHIFT_SUPPLEMENT
+                | nulls << SHIFT_NULLS
+                | age << SHIFT_AGE
+            )
+            word = FIXED_WORDS
+            if reverses_word >= 0:
+                work[record + place(reverses_word)] = reverses_ids[row] if has_reverses else NO_ORIGINAL
+                word += 1
+            for column in range(PERSONAL):
+                if fields[FIELD_FEE + column] >= 0:
+                    work[record + place(word)] = block[column, index]
+                    word += 1

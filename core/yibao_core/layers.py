@@ -1,6 +1,6 @@
 """One benefit layer: what its base is, and what it pays on it."""
 
-from yibao_core._jit import Words, kernel
+from yibao_core._jit import Words, kernel, place
 from yibao_core.plan import (
     RULE_ACCOUNT,
     RULE_CAP_FEN,
@@ -55,11 +55,11 @@ FEES_COUNT = len(FEES)
 def component_fen(fields: Words, work: Words, record: int, mask: int) -> int:
     """Return the sum of the fee components in `mask`; a component that the ledger lacks counts as 0."""
     if mask == ELIGIBLE_MASK:
-        return work[record + fields[FIELD_ELIGIBLE]]
+        return work[record + place(fields[FIELD_ELIGIBLE])]
     amount_fen = 0
     for fee in range(FEES_COUNT):
         if mask >> fee & 1 and fields[FIELD_FEE + fee] >= 0:
-            amount_fen += work[record + fields[FIELD_FEE + fee]]
+            amount_fen += work[record + place(fields[FIELD_FEE + fee])]
     return amount_fen
 
 
@@ -90,7 +90,7 @@ def pay_layer(
     """
     if base == 0:
         return 0
-    account = at + 2 * book[rule + RULE_ACCOUNT]
+    account = at + 2 * place(book[rule + RULE_ACCOUNT])
     before = balances[account]
     paid = entitled_fen(before + base, book, rule, half_fen_bp) - entitled_fen(before, book, rule, half_fen_bp)
     paid = min(paid, cap_left_fen(book, rule, balances, at), limit_left_fen(book, rule, balances, at), left)
@@ -100,7 +100,7 @@ def pay_layer(
 @kernel
 def cap_left_fen(book: Words, rule: int, balances: Words, at: int) -> int:
     """Return what the rule's yearly cap leaves after this year's payments from its account."""
-    return max(0, book[rule + RULE_CAP_FEN] - balances[at + 2 * book[rule + RULE_ACCOUNT] + 1])
+    return max(0, book[rule + RULE_CAP_FEN] - balances[at + 2 * place(book[rule + RULE_ACCOUNT]) + 1])
 
 
 @kernel
@@ -108,7 +108,7 @@ def limit_left_fen(book: Words, rule: int, balances: Words, at: int) -> int:
     """Return what the limit leaves that the rule shares with others (a huge amount where it shares none)."""
     if book[rule + RULE_LIMIT_ACCOUNT] == book[rule + RULE_ACCOUNT]:
         return book[rule + RULE_LIMIT_FEN]
-    return max(0, book[rule + RULE_LIMIT_FEN] - balances[at + 2 * book[rule + RULE_LIMIT_ACCOUNT] + 1])
+    return max(0, book[rule + RULE_LIMIT_FEN] - balances[at + 2 * place(book[rule + RULE_LIMIT_ACCOUNT]) + 1])
 
 
 @kernel

@@ -9,10 +9,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from yibao_core._jit import Words, kernel
-from yibao_core.records import HEAD, ID, OPENING, ROW, SHIFT_KIND, TIME, UNREADABLE_TIME
+from yibao_core._jit import Words, kernel, place
+from yibao_core.records import HEAD, ID, NOBODY, OPENING, PERSON, ROW, SHIFT_KIND, TIME, UNREADABLE_TIME
 
-SORT_BY_TIME, SORT_BY_ID = range(2)
 INSERTION_MAX = 24  # longer runs are merged: one person of a province has over a thousand rows
 
 
@@ -38,9 +37,9 @@ def no_texts() -> Texts:
 def compare_bytes(first: Words, at: int, size: int, second: Words, other_at: int, other_size: int) -> int:
     """Return -1, 0 or 1: the bytes of one text against another's."""
     for index in range(min(size, other_size)):
-        one, two = first[at + index], second[other_at + index]
-        if one != two:  # bytes are unsigned: their difference would wrap
-            return -1 if one < two else 1
+        byte, other_byte = first[at + index], second[other_at + index]
+        if byte != other_byte:
+            return -1 if byte < other_byte else 1
     return 0 if size == other_size else (-1 if size < other_size else 1)
 
 
@@ -93,39 +92,114 @@ def names_original(work: Words, reversal: int, reverses: int, original: int, tex
 
 
 @kernel
-def comes_before(work: Words, record: int, other: int, texts: Texts, key: int) -> bool:
-    """Return whether a record stands before another: by (time, id), or by id word alone to bring equal ids together."""
-    if key == SORT_BY_ID:
-        return work[record + ID] < work[other + ID]
+def comes_before(work: Words, record: int, other: int, texts: Texts) -> bool:
+    """Return whether a record stands before another: opening balances first, then by (time, id)."""
     time, other_time = work[record + TIME], work[other + TIME]
     if time != other_time:
         return time < other_time
     if time == UNREADABLE_TIME:
         opening = work[record + HEAD] >> SHIFT_KIND & 15 == OPENING
         other_opening = work[other + HEAD] >> SHIFT_KIND & 15 == OPENING
-        if opening or other_opening:  # opening balances come before everything
+        if opening or other_opening:
             return opening and not other_opening
     return compare_ids(work, record, other, texts) < 0
 
 
 @kernel
-def sort_records(work: Words, order: Words, first: int, end: int, spare: Words, texts: Texts, key: int) -> None:
-    """Sort order[first:end] (offsets of records) in place, stably; `spare` is as long as `order`."""
+def join_people(
+    work: Words, records: int, width: int, table: Words, person_of: Words, person_start: Words, people: Words
+) -> tuple[int, int]:
+    """Count the records of each person into `person_start`; return the number of people and the longest's records.
+
+    `table` has a power of two of slots, more than there are records; `person_of` gets each record's person, -1
+    for none, and `people` each person's first record. Records without a person are given no group.
+    """
+    mask = place(table.size - 1)
+    for slot in range(table.size):
+        table[slot] = -1
+    count = 0
+    for number in range(records):
+        record = place(number * width)
+        if work[record + HEAD] >> SHIFT_KIND & 15 == NOBODY:
+            work[record + PERSON] = -1
+            person_of[number] = -1
+            continue
+        person = work[record + PERSON]
+        slot = (((person ^ (person >> 31)) & 0x7FFFFFFF) * 1_540_483_477 >> 7) & mask
+        while table[slot] >= 0 and work[people[table[slot]] + PERSON] != person:
+            slot = (slot + 1) & mask
+        if table[slot] < 0:
+            table[slot] = count
+            people[count] = record
+            person_start[count + 1] = 0
+            count += 1
+        person_of[number] = table[slot]
+        person_start[table[slot] + 1] += 1
+    person_start[0] = 0
+    longest = 0
+    for person in range(count):
+        longest = max(longest, person_start[person + 1])
+        people[person] = person_start[person]  # from here on: where the person's next record goes
+        person_start[person + 1] += person_start[person]
+    return count, longest
+
+
+@kernel
+def sort_people(
+    work: Words,
+    records: int,
+    width: int,
+    person_of: Words,
+    person_start: Words,
+    next_of: Words,
+    people: int,
+    texts: Texts,
+    order: Words,
+    times: Words,
+    spare: Words,
+) -> None:
+    """Fill `order` (offsets of records) person by person, each person's in order.
+
+    `times` and `spare` are room to work in; `next_of` is `join_people`'s `people`.
+    """
+    for number in range(records):
+        person = person_of[number]
+        if person >= 0:
+            at = place(next_of[person])
+            next_of[person] = at + 1
+            record = place(number * width)
+            order[at] = record
+            times[at] = work[record + TIME]
+    for person in range(people):
+        sort_records(work, order, times, place(person_start[person]), place(person_start[person + 1]), spare, texts)
+
+
+@kernel
+def sort_records(work: Words, order: Words, times: Words, first: int, end: int, spare: Words, texts: Texts) -> None:
+    """Sort order[first:end] in place, stably; `times` holds the records' times, where most steps find all they need."""
     for start in range(first, end, INSERTION_MAX):
         for index in range(start + 1, min(start + INSERTION_MAX, end)):
             record = order[index]
-            place = index
-            while place > start and comes_before(work, record, order[place - 1], texts, key):
-                order[place] = order[place - 1]
-                place -= 1
-            order[place] = record
+            time = times[index]
+            at = index
+            while at > start:
+                before = place(at - 1)
+                if time > times[before] or (
+                    time == times[before] and not comes_before(work, record, order[before], texts)
+                ):
+                    break
+                order[at] = order[before]
+                times[at] = times[before]
+                at = before
+            order[at] = record
+            times[at] = time
     run = INSERTION_MAX
     while run < end - first:
         for start in range(first, end, 2 * run):
             middle, stop = min(start + run, end), min(start + 2 * run, end)
             left, right = start, middle
             for index in range(start, stop):
-                if right < stop and (left >= middle or comes_before(work, order[right], order[left], texts, key)):
+                if right < stop and (left >= middle or comes_before(work, order[right], order[left], texts)):
                     spare[index] = order[right]
                     right += 1
                 else:

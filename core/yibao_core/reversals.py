@@ -1,20 +1,27 @@
 """Which rows of a person are the same settlement, and which cancel which."""
 
-from yibao_core._jit import Words, kernel
+from yibao_core._jit import Words, kernel, place
 from yibao_core.errors import RowStatus
-from yibao_core.order import SORT_BY_ID, Texts, compare_ids, names_original, sort_records
+from yibao_core.order import Texts, comes_before, compare_ids, names_original
 from yibao_core.policy import FEES, LAYERS
 from yibao_core.records import (
     FIELD_FEE,
     FIELD_LAYER,
     FIELD_REVERSES,
     FIELD_TOTAL,
+    GROUP,
     HEAD,
     ID,
     NORMAL,
     OPENING,
+    ORIGINAL_NOT_SEEN,
+    REVERSAL,
+    REVERSED,
     ROW,
+    SHIFT_FLAGS,
     SHIFT_KIND,
+    SHIFT_MODE,
+    TAKEN_OUT,
 )
 
 FEES_COUNT, LAYERS_COUNT = len(FEES), len(LAYERS)
@@ -24,6 +31,7 @@ MISSING_VALUE = int(RowStatus.MISSING_VALUE)
 DUPLICATE_SETTLEMENT = int(RowStatus.DUPLICATE_SETTLEMENT)
 REVERSAL_WITHOUT_ORIGINAL = int(RowStatus.REVERSAL_WITHOUT_ORIGINAL)
 REVERSAL_NOT_WHOLE = int(RowStatus.REVERSAL_NOT_WHOLE)
+PAID_EXCEEDS_TOTAL = int(RowStatus.PAID_EXCEEDS_TOTAL)
 NOT_SEEN = -1
 
 
@@ -43,8 +51,25 @@ def set_status(work: Words, record: int, status: int) -> None:
 
 
 @kernel
+def add_flags(work: Words, record: int, flags: int) -> None:
+    work[record + HEAD] = work[record + HEAD] | flags << SHIFT_FLAGS
+
+
+@kernel
+def set_mode(work: Words, record: int, mode: int) -> None:
+    work[record + HEAD] = work[record + HEAD] | mode << SHIFT_MODE
+
+
+@kernel
+def mode_of(work: Words, record: int) -> int:
+    return work[record + HEAD] >> SHIFT_MODE & 15
+
+
+@kernel
 def mark_pair(work: Words, record: int, other: int, history_rows: int, texts: Texts) -> None:
     """Reject two rows of one person where they carry the same settlement id; rows of the history stay."""
+    if work[record + ID] != work[other + ID] or kind_of(work, record) == OPENING or kind_of(work, other) == OPENING:
+        return
     if compare_ids(work, record, other, texts) != 0:
         return
     for row in (record, other):
@@ -54,31 +79,73 @@ def mark_pair(work: Words, record: int, other: int, history_rows: int, texts: Te
 
 @kernel
 def mark_duplicates(
-    work: Words, order: Words, first: int, end: int, by_id: Words, spare: Words, history_rows: int, texts: Texts
+    work: Words, order: Words, person_start: Words, people: int, ids: Words, history_rows: int, texts: Texts
 ) -> None:
-    """Reject every row of a person whose settlement id stands twice, the first one too.
+    """Reject every row whose settlement id stands twice under its person, the first one too.
 
-    `by_id` is filled with the person's records by id word where there are many (see `find_original`).
+    People of more than PAIRWISE_MAX rows are left to `mark_long_duplicates`.
     """
-    if end - first <= PAIRWISE_MAX:
-        for index in range(first, end):
-            if kind_of(work, order[index]) == OPENING:
-                continue
-            for other in range(index + 1, end):
-                if work[order[index] + ID] == work[order[other] + ID] and kind_of(work, order[other]) != OPENING:
-                    mark_pair(work, order[index], order[other], history_rows, texts)
-        return
-    for index in range(first, end):
-        by_id[index] = order[index]
-    sort_records(work, by_id, first, end, spare, texts, SORT_BY_ID)
-    for index in range(first, end):
-        if kind_of(work, by_id[index]) == OPENING:
+    for person in range(people):
+        first = place(person_start[person])
+        count = person_start[person + 1] - first
+        if count > PAIRWISE_MAX:
             continue
-        other = index + 1
-        while other < end and work[by_id[other] + ID] == work[by_id[index] + ID]:
-            if kind_of(work, by_id[other]) != OPENING:
+        alike = 0
+        for index in range(count):
+            ids[index] = work[place(order[first + index]) + ID]
+            for other in range(index):
+                alike += 1 if ids[other] == ids[index] else 0
+        if alike == 0:
+            continue
+        for index in range(first, first + count):
+            for other in range(index + 1, first + count):
+                mark_pair(work, order[index], order[other], history_rows, texts)
+
+
+@kernel
+def mark_long_duplicates(
+    work: Words,
+    order: Words,
+    person_start: Words,
+    people: int,
+    by_id: Words,
+    spare: Words,
+    history_rows: int,
+    texts: Texts,
+) -> None:
+    """Do what `mark_duplicates` leaves: people of more than PAIRWISE_MAX rows; `by_id` keeps their records by id."""
+    for person in range(people):
+        first, end = person_start[person], person_start[person + 1]
+        if end - first <= PAIRWISE_MAX:
+            continue
+        for index in range(first, end):
+            by_id[index] = order[index]
+        sort_by_id(work, by_id, first, end, spare)
+        for index in range(first, end):
+            other = index + 1
+            while other < end and work[by_id[other] + ID] == work[by_id[index] + ID]:
                 mark_pair(work, by_id[index], by_id[other], history_rows, texts)
-            other += 1
+                other += 1
+
+
+@kernel
+def sort_by_id(work: Words, by_id: Words, first: int, end: int, spare: Words) -> None:
+    """Sort by_id[first:end] (offsets of records) by the id word, stably, by merging."""
+    run = 1
+    while run < end - first:
+        for start in range(first, end, 2 * run):
+            middle, stop = min(start + run, end), min(start + 2 * run, end)
+            left, right = start, middle
+            for index in range(start, stop):
+                if right < stop and (left >= middle or work[by_id[right] + ID] < work[by_id[left] + ID]):
+                    spare[index] = by_id[right]
+                    right += 1
+                else:
+                    spare[index] = by_id[left]
+                    left += 1
+        for index in range(first, end):
+            by_id[index] = spare[index]
+        run *= 2
 
 
 @kernel
@@ -106,9 +173,11 @@ def find_original(
             high += 1
     for index in range(low, high):
         candidate = rows[index]
-        if kind_of(work, candidate) != OPENING and names_original(work, reversal, reverses, candidate, texts):
-            if found == NOT_SEEN or status_of(work, candidate) == SETTLED:
-                found = candidate
+        wanted = found == NOT_SEEN or status_of(work, candidate) == SETTLED
+        if wanted and kind_of(work, candidate) != OPENING and names_original(
+            work, reversal, reverses, candidate, texts
+        ):
+            found = candidate
     return found
 
 
@@ -149,7 +218,7 @@ def paid_sum(work: Words, fields: Words, record: int) -> int:
     paid = 0
     for layer in range(LAYERS_COUNT):
         if fields[FIELD_LAYER + layer] >= 0:
-            paid += work[record + fields[FIELD_LAYER + layer]]
+            paid += work[record + place(fields[FIELD_LAYER + layer])]
     return paid
 
 
@@ -158,3 +227,37 @@ def exceeds_total(work: Words, fields: Words, record: int) -> bool:
     """Return whether the payments of a record are larger in sum than its total fee (signs apart)."""
     return abs(paid_sum(work, fields, record)) > abs(work[record + fields[FIELD_TOTAL]])
 
+
+
+@kernel
+def take_out_pairs(
+    work: Words, fields: Words, order: Words, person_start: Words, people: int, by_id: Words, texts: Texts
+) -> None:
+    """For a re-accounting: mark originals and their reversals as taken out, before anything is replayed."""
+    for person in range(people):
+        first, end = person_start[person], person_start[person + 1]
+        for index in range(first, end):
+            reversal = order[index]
+            if kind_of(work, reversal) != REVERSAL or status_of(work, reversal) != SETTLED:
+                continue
+            original = find_original(work, fields, order, first, end, by_id, reversal, texts)
+            if original == NOT_SEEN:
+                if exceeds_total(work, fields, reversal):
+                    set_status(work, reversal, PAID_EXCEEDS_TOTAL)
+                    continue
+                add_flags(work, reversal, ORIGINAL_NOT_SEEN)
+                set_mode(work, reversal, TAKEN_OUT)
+                continue
+            status = check_pair(
+                work, fields, original, reversal,
+                comes_before(work, original, reversal, texts),
+                mode_of(work, original) & REVERSED != 0,
+            )  # fmt: skip
+            if status == SETTLED and exceeds_total(work, fields, reversal):
+                status = PAID_EXCEEDS_TOTAL
+            if status != SETTLED:
+                set_status(work, reversal, status)
+                continue
+            work[reversal + GROUP] = work[original + GROUP]
+            set_mode(work, reversal, TAKEN_OUT)
+            set_mode(work, original, TAKEN_OUT | REVERSED)

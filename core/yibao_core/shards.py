@@ -6,6 +6,7 @@ its shard's next place. Row order comes back without a single write out of order
 """
 
 import os
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -15,13 +16,14 @@ from numpy.typing import NDArray
 
 from yibao_core._jit import Words, kernel
 from yibao_core.accumulators import GROUP_BALANCES
-from yibao_core.batch import settle_shard
-from yibao_core.claim import COUNT_NEEDS, OPTION_HISTORY_ROWS
+from yibao_core.batch import settle_people
+from yibao_core.claim import COUNT_NEEDS, OPTION_HISTORY_ROWS, OPTION_REACCOUNT, SCRATCH
+from yibao_core.collect import BLOCK_LINES as COLLECT_LINES
+from yibao_core.collect import BLOCK_ROWS as COLLECT_ROWS
 from yibao_core.collect import collect_rows
-from yibao_core.errors import RowStatus
-from yibao_core.intake import Columns, count_shards, pack_rows, years_of_days
+from yibao_core.intake import BLOCK_LINES, BLOCK_ROWS, Columns, count_shards, pack_rows, years_of_days
 from yibao_core.layers import TRACE_FIRST_TIER, TRACE_TIER_WIDTH
-from yibao_core.order import Texts
+from yibao_core.order import Texts, join_people, sort_people
 from yibao_core.plan import CompiledBook
 from yibao_core.policy import LAYERS
 from yibao_core.records import (
@@ -41,6 +43,7 @@ from yibao_core.records import (
     TIME,
     UNREADABLE_TIME,
 )
+from yibao_core.reversals import PAIRWISE_MAX, mark_duplicates, mark_long_duplicates, take_out_pairs
 
 SHARD_BYTES = 2_000_000  # measured: smaller ones cost the scatter more than they save the settlement
 SHARD_BITS_MAX = 12
@@ -140,10 +143,11 @@ def settle_columns(
     entry_shard = np.empty(entries, dtype=np.uint16)
     counts = np.zeros((threads + 1, 1 << bits), dtype=np.int64)
     work = np.empty(records * width, dtype=np.int64)
-    groups = np.empty(records * group_width, dtype=np.int64)
-
     with _workers(threads) as run:
-        run(lambda part: count_shards(columns.person, edges[part], edges[part + 1], bits, shard, counts[part]), range(threads))
+        run(
+            lambda part: count_shards(columns.person, edges[part], edges[part + 1], bits, shard, counts[part]),
+            range(threads),
+        )
         count_shards(openings.person, 0, entries, bits, entry_shard, counts[threads])
         sizes = counts.sum(axis=0)
         start = np.concatenate(([0], np.cumsum(sizes)))
@@ -151,9 +155,19 @@ def settle_columns(
         cursors = first.copy()
         run(
             lambda part: pack_rows(
-                book.words, fields, settings, columns, edges[part], edges[part + 1], _YEARS, shard, cursors[part], width,
+                book.words,
+                fields,
+                settings,
+                columns,
+                edges[part],
+                edges[part + 1],
+                _YEARS,
+                shard,
+                cursors[part],
+                width,
                 work,
-            ),  # fmt: skip
+                np.zeros((BLOCK_LINES, BLOCK_ROWS), dtype=np.int64),
+            ),
             range(threads),
         )
         pack_openings(fields, openings, rows, entry_shard, cursors[threads], width, work)
@@ -163,20 +177,21 @@ def settle_columns(
         stride = TRACE_FIRST_TIER + TRACE_TIER_WIDTH * book.tiers_max
         traced = np.full(len(LAYERS) * stride if trace else 0, -1, dtype=np.int64)
 
+        most = int(sizes.max(initial=0))
+        rooms = threading.local()
+        kept: list[NDArray[np.int64]] = [counters] * (1 << bits)
+
         def settle(index: int) -> None:
             begin, end = int(start[index]), int(start[index + 1])
-            group_counts[index + 1] = settle_shard(
-                book.words,
-                fields,
-                options,
-                work[begin * width : end * width],
-                end - begin,
-                texts,
-                begin,
-                groups[begin * group_width : end * group_width],
-                counters[index],
-                traced,
+            if not hasattr(rooms, "room"):
+                rooms.room = Room(most, group_width)
+            room: Room = rooms.room
+            found = settle_shard(
+                book.words, fields, options, work[begin * width : end * width], end - begin, texts, begin, room,
+                counters[index], traced,
             )
+            group_counts[index + 1] = found
+            kept[index] = room.groups[: found * group_width].copy()
             if report is not None:
                 report(end - begin)
 
@@ -206,17 +221,63 @@ def settle_columns(
                 settled.group,
                 settled.personal_fen,
                 paid,
+                np.zeros((COLLECT_LINES, COLLECT_ROWS), dtype=np.int64),
             ),
             range(threads),
         )
-    table = groups.reshape(-1, group_width)
-    kept = [table[int(start[i]) : int(start[i]) + int(group_counts[i + 1])] for i in range(1 << bits)]
     return settled._replace(
         paid_fen={LAYERS[layer]: paid[line] for line, layer in enumerate(lines)},
-        groups=np.concatenate(kept),
+        groups=np.concatenate(kept).reshape(-1, group_width),
         counters=counters.sum(axis=0),
         violations=sum(violations),
         trace=traced,
+    )
+
+
+class Room:
+    """What a thread needs to settle a shard, made once for the largest one."""
+
+    def __init__(self, records: int, group_width: int) -> None:
+        self.table = np.empty(1 << (2 * records).bit_length(), dtype=np.int32)
+        self.person_of = np.empty(records, dtype=np.int32)
+        self.person_start = np.empty(records + 1, dtype=np.int64)
+        self.next_of = np.empty(records, dtype=np.int64)
+        self.order = np.empty(records, dtype=np.int64)
+        self.by_id = np.empty(records, dtype=np.int64)
+        self.times = np.empty(records, dtype=np.int64)
+        self.spare = np.empty(records, dtype=np.int64)
+        self.groups = np.empty(records * group_width, dtype=np.int64)
+        self.scratch = np.zeros(SCRATCH, dtype=np.int64)
+
+
+def settle_shard(
+    book: NDArray[np.int64],
+    fields: NDArray[np.int64],
+    options: NDArray[np.int64],
+    work: NDArray[np.int64],
+    records: int,
+    texts: Texts,
+    person_base: int,
+    room: Room,
+    counters: NDArray[np.int64],
+    trace: NDArray[np.int64],
+) -> int:
+    """Settle all records of a shard in place; return the number of groups written to `room.groups`."""
+    width, history_rows = int(fields[FIELD_WIDTH]), int(options[OPTION_HISTORY_ROWS])
+    table = room.table[: 1 << (2 * records).bit_length()]
+    people, longest = join_people(work, records, width, table, room.person_of, room.person_start, room.next_of)
+    sort_people(
+        work, records, width, room.person_of, room.person_start, room.next_of, people, texts, room.order, room.times,
+        room.spare,
+    )
+    mark_duplicates(work, room.order, room.person_start, people, room.spare, history_rows, texts)
+    if longest > PAIRWISE_MAX:
+        mark_long_duplicates(work, room.order, room.person_start, people, room.by_id, room.spare, history_rows, texts)
+    if options[OPTION_REACCOUNT] and fields[FIELD_REVERSES] >= 0:
+        take_out_pairs(work, fields, room.order, room.person_start, people, room.by_id, texts)
+    return settle_people(
+        book, fields, options, work, room.order, room.person_start, people, room.by_id, room.spare, texts,
+        person_base, room.groups, room.scratch, counters, trace,
     )
 
 
@@ -254,5 +315,3 @@ class _workers:
             return [work(part) for part in parts]
         return list(self._pool.map(work, parts))
 
-
-assert RowStatus.SETTLED == 0

@@ -1,6 +1,6 @@
 """An amount through one piecewise schedule."""
 
-from yibao_core._jit import Words, kernel
+from yibao_core._jit import Words, kernel, place
 from yibao_core.money import BP, round_fen
 from yibao_core.plan import (
     RULE_CAP_FEN,
@@ -32,7 +32,7 @@ def pay_tiers(amount_fen: int, book: Words, rule: int) -> int:
             break
         part_fen = tier_part(amount_fen, book[tier + TIER_LOWER_FEN], book[tier + TIER_UPPER_FEN])
         paid_fen_bp += part_fen * book[tier + TIER_RATE_BP]
-        tier += TIER_WIDTH
+        tier = place(tier + TIER_WIDTH)
     return min(paid_fen_bp, book[rule + RULE_CAP_FEN] * BP)
 
 
