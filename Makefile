@@ -82,7 +82,8 @@ format: $(VENV)/.lint
 	@$(BIN)/ruff format .
 
 bench: $(VENV)/.bench
-	@$(BIN)/pytest bench/bench_*.py --override-ini=addopts=--import-mode=importlib --benchmark-only
+	@$(BIN)/pytest bench/bench_*.py --override-ini=addopts=--import-mode=importlib \
+		--override-ini=pythonpath=bench --benchmark-only
 
 clean:
 	rm -rf $(VENV) demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks .coverage

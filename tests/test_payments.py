@@ -237,7 +237,9 @@ def test_a_rejected_row_without_readable_date_holds_all_years_of_the_person() ->
 def test_rows_taken_out_with_their_reversal_hold_nothing() -> None:
     """Point 9: except those taken out with their reversal."""
     wrong = bill(1, "100", 1, personal_paid="1", reverses=None)
-    money = {name: f"-{cell}" for name, cell in wrong.items() if name.endswith(("_fee", "_paid")) and cell not in ("0", None)}
+    money = {
+        name: f"-{cell}" for name, cell in wrong.items() if name.endswith(("_fee", "_paid")) and cell not in ("0", None)
+    }
     back = wrong | money | {"settlement_id": 2, "reverses": 1, "settled_at": datetime(2019, 3, 2)}
     a = again(wrong, back, bill(3, day=3, reverses=None))
     assert entries(a.transfers) == [(*TO_PERSON, 1_200)]
@@ -258,7 +260,9 @@ def test_paying_in_spite_sends_the_person_without_account_to_unrouted() -> None:
     ]
     a = again(*rows, parameters=ASSISTANCE, on_reject="pay")
     assert entries(a.transfers) == [("assistance", "institution", "H1", 375), (*TO_PERSON, 1_200)]
-    assert [(row["fund"], row["layer"], row["amount"]) for row in a.unrouted.to_pylist()] == [("person", "personal", 2_675)]
+    assert [(row["fund"], row["layer"], row["amount"]) for row in a.unrouted.to_pylist()] == [
+        ("person", "personal", 2_675)
+    ]
     assert unpaid(a) == (0, 0, 1)
 
 
@@ -334,6 +338,69 @@ def test_when_another_payee_changes_both_sides_are_held(before: dict[str, Any], 
     assert a.held["payee_id"].to_pylist() != a.decreases["payee_id"].to_pylist()
 
 
+def test_a_new_payee_is_paid_once_the_old_ones_money_came_back() -> None:
+    """Point 12: held are the old key's decrease and the new key's transfer; without a decrease nothing is held."""
+    first = again(helped(1), parameters=ASSISTANCE).transfers
+    columns = ["person_id", "benefit_year", "fund", "layer", "payee_kind", "payee_id", "amount"]
+    hospital = first.filter(pa.compute.equal(first["fund"], "assistance")).select(columns)
+    returned = hospital.set_column(6, "amount", pa.array([Decimal("-375.00")], pa.decimal128(18, 2)))
+    executed = pa.concat_tables([first.select(columns), returned])
+    a = again(helped(1, hospital_id="H9"), parameters=ASSISTANCE, previous_transfers=executed)
+    assert entries(a.transfers) == [("assistance", "institution", "H9", 375)]
+    assert unpaid(a) == (0, 0, 0)
+
+
+def test_what_was_paid_to_a_person_whose_rows_are_gone_is_a_decrease() -> None:
+    """Points 10 and 12: less due than paid before is a decrease, of a person-year that the ledger no longer has too."""
+    first = again(bill(1), bill(2, person_id="P2"))
+    a = again(bill(1), previous_transfers=first.transfers, on_decrease="recover")
+    assert entries(a.decreases, "action") == [("person", "person_social_card", "P2", "recover", 1_200)]
+    assert (len(a.transfers), a.summary["payments"]["identity_violations"]) == (0, 0)
+    assert a.summary["payments"]["payer_delta"] == "1200.00"
+
+
+def test_previous_transfers_may_come_back_as_text_from_a_file() -> None:
+    """Point 12: transfers of earlier runs come in."""
+    rows = [bill(1, person_id=7, hospital_id=12), helped(2, person_id=8, hospital_id=11)]
+    first = again(*rows, parameters=ASSISTANCE).transfers
+    text = pa.table({name: first[name].cast(pa.string()) for name in first.column_names})
+    assert len(text) == 3
+    a = again(*rows, parameters=ASSISTANCE, previous_transfers=text)
+    assert (len(a.transfers), *unpaid(a)) == (0, 0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "fault"),
+    [
+        ("fund", "pocket", "fund: expected one of"),
+        ("layer", "person", "layer: expected one of"),
+        ("payee_kind", "bank", "payee_kind: expected one of"),
+        ("amount", "1.005", "amount: expected whole fen"),
+        ("amount", None, "amount: expected whole fen"),
+        ("person_id", None, "person_id: expected"),
+        ("benefit_year", None, "benefit_year: expected"),
+        ("benefit_year", "last", "benefit_year: expected"),
+    ],
+)
+def test_earlier_entries_that_cannot_be_read_are_refused(column: str, value: str | None, fault: str) -> None:
+    """Section 8: fails at once, naming every fault."""
+    first = again(bill(1)).transfers
+    bad = first.set_column(first.column_names.index(column), column, pa.array([value], pa.string()))
+    with pytest.raises(yibao.LedgerError, match=f"previous_transfers: {fault}"):
+        again(bill(1), previous_transfers=bad)
+    with pytest.raises(yibao.LedgerError, match=f"previous_transfers: {column}: expected a column"):
+        again(bill(1), previous_transfers=first.drop_columns([column]))
+
+
+def test_rows_of_two_cities_make_one_person_year() -> None:
+    """Points 5 and 7: person-years are held and paid as one; accounts are kept by city (section 2)."""
+    rows = [bill(1), bill(2, day=2, insured_region=370602, has_social_card_account=False)]
+    a = again(*rows)  # each city from zero: 1,200 twice
+    assert entries(a.transfers) == [("person", "person_bank_card", "P1", 2_400)]
+    held = again(*rows, bill(3, "100", 3, insured_region=370602, category="?"))
+    assert [(row["amount"], row["reason"]) for row in held.held.to_pylist()] == [(2_400, "REJECTED_ROW")]
+
+
 def test_a_transfer_id_is_the_same_for_the_same_and_another_for_another() -> None:
     """Point 12: a digest of person, year, payer, fund, layer, payee, policy digest and number of earlier entries."""
     a = again(bill(1), helped(2, person_id="P2"), parameters=ASSISTANCE)
@@ -353,7 +420,10 @@ def test_lines_add_up_to_transfers_orders_to_accounts_and_everything_to_d() -> N
     policy = yibao.load_policy("weihai-2019", parameters=ASSISTANCE)
     options: dict[str, Any] = {"recorded_after_change": "implied_rate"}
     first = yibao.reaccount(ledgers.to_arrow(rows), policy, **options)
-    changed = [row | {"eligible_fee": row["total_fee"]} if row["reverses"] is None and n % 9 == 0 else row for n, row in enumerate(rows)]
+    changed = [
+        row | {"eligible_fee": row["total_fee"]} if row["reverses"] is None and n % 9 == 0 else row
+        for n, row in enumerate(rows)
+    ]
     a = yibao.reaccount(ledgers.to_arrow(changed), policy, previous_transfers=first.transfers, **options)
     lines: dict[str, Decimal] = defaultdict(Decimal)
     for row in a.transfer_lines.to_pylist():
@@ -364,7 +434,9 @@ def test_lines_add_up_to_transfers_orders_to_accounts_and_everything_to_d() -> N
     accounts: dict[tuple[str, str], list[Decimal]] = defaultdict(list)
     for row in transfers:
         accounts[row["payee_kind"], row["payee_id"]].append(row["amount"])
-    orders = {(row["payee_kind"], row["payee_id"]): (row["amount"], row["transfers"]) for row in a.payment_orders.to_pylist()}
+    orders = {
+        (row["payee_kind"], row["payee_id"]): (row["amount"], row["transfers"]) for row in a.payment_orders.to_pylist()
+    }
     assert orders == {key: (sum(amounts), len(amounts)) for key, amounts in accounts.items()}
     assert len(orders) == len(a.payment_orders)
     assert {kind for kind, _ in orders} == {
@@ -379,5 +451,7 @@ def test_lines_add_up_to_transfers_orders_to_accounts_and_everything_to_d() -> N
     year_of = {row["settlement_id"]: row["service_date"].year for row in rows if row["service_date"] is not None}
     for row in a.deltas.to_pylist():
         due[row["person_id"], year_of[row["settlement_id"]]] += row["catastrophic_delta"] + row["special_drug_delta"]
-    assert {key: amount for key, amount in years.items() if amount} == {key: amount for key, amount in due.items() if amount}
+    assert {key: amount for key, amount in years.items() if amount} == {
+        key: amount for key, amount in due.items() if amount
+    }
     assert a.summary["payments"]["identity_violations"] == 0

@@ -98,7 +98,16 @@ def test_rule_of_2017_tiers_of_the_registered_poor(base: str, expected: str) -> 
 
 @pytest.mark.parametrize(
     "category",
-    ["destitute", "dibao", "severe_disability", "dibao_marginal", "illness_poverty", "low_income", "orphan", "ordinary"],
+    [
+        "destitute",
+        "dibao",
+        "severe_disability",
+        "dibao_marginal",
+        "illness_poverty",
+        "low_income",
+        "orphan",
+        "普通居民",
+    ],
 )
 def test_rule_of_2017_everyone_who_is_not_registered_poor_is_ordinary(category: str) -> None:
     """Before 2019-09: 低保, 特困 and disabled people who were not 建档立卡 were ordinary."""
@@ -253,7 +262,8 @@ def test_two_policies_inside_a_year_share_the_accounts_of_a_city() -> None:
     rows = [
         bill(1, "30000", settled_at=datetime(2019, 8, 1)),  # old: 9,000
         bill(2, "30000", settled_at=datetime(2019, 9, 2)),  # new, 30,000 → 60,000: 25,200 − 7,200 = 18,000
-        bill(3, "30000", settled_at=datetime(2019, 9, 3), insured_region=370602),  # another city starts from zero: 9,000
+        # Another city starts from zero, under the province's rule: 9,000.
+        bill(3, "30000", settled_at=datetime(2019, 9, 3), insured_region=370602),
     ]
     settled = settle(rows, OLD, NEW, as_known="settled_at")
     assert settled["catastrophic_paid"].to_pylist() == [9_000, 18_000, 9_000]

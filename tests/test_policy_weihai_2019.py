@@ -141,7 +141,9 @@ def test_article_2_2_rows_of_all_treatment_feed_it_except_drugs_with_an_account_
     assert paid(*rows) == [0, 1_200, 0, 0, 6_000]
 
 
-@pytest.mark.parametrize("cell", ["ordinary,dibao", "低收入救助对象，低保", "普通、特困", "low_income;贫困重度残疾人", "孤儿；建档立卡"])
+@pytest.mark.parametrize(
+    "cell", ["ordinary,dibao", "低收入救助对象，低保", "普通、特困", "low_income;贫困重度残疾人", "孤儿；建档立卡"]
+)
 def test_article_2_2_one_hardship_category_among_several_is_enough(cell: str) -> None:
     """二(二): the first in the order of favour counts, for all layers."""
     assert paid(bill(1, "30000", cell)) == [16_250]
@@ -261,7 +263,7 @@ def transfers(parameters: dict[str, Any] | None, **cells: Any) -> set[tuple[str,
     table = pa.table({name: [cell] for name, cell in row.items()})
     again = yibao.reaccount(table, yibao.load_policy("weihai-2019", parameters=parameters), missing_paid="zero")
     names = ("fund", "payee_kind", "payee_id", "amount")
-    return {tuple(entry[name] for name in names) for entry in again.transfers.to_pylist()}  # type: ignore[misc]
+    return {tuple(entry[name] for name in names) for entry in again.transfers.to_pylist()}
 
 
 @pytest.mark.parametrize(("social_card", "kind"), [(True, "person_social_card"), (False, "person_bank_card")])
@@ -273,9 +275,7 @@ def test_article_3_1_the_persons_part_goes_to_the_social_card_else_to_another_ba
     assert got == {("person", kind, "1", Decimal(375))}
 
 
-@pytest.mark.parametrize(
-    ("treated", "kind", "payee"), [(371003, "institution", "H1"), (110101, "district", "371002")]
-)
+@pytest.mark.parametrize(("treated", "kind", "payee"), [(371003, "institution", "H1"), (110101, "district", "371002")])
 def test_article_3_1_the_assistance_part_goes_to_the_hospital_inside_the_city_else_to_the_district(
     treated: int, kind: str, payee: str
 ) -> None:

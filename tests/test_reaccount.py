@@ -1,4 +1,4 @@
-"""Re-accounting, what is due: points 1 to 6 of section 6 of the contract. Expected amounts are computed by hand, in yuan."""
+"""Re-accounting, what is due: points 1 to 6 of section 6 of the contract. Amounts in yuan, by hand."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def worked_example(**cells: Any) -> dict[str, Any]:
 
 def test_a_row_outside_the_window_keeps_its_payments_and_feeds_the_accounts_at_its_place() -> None:
     """Point 1: rows outside, before or after, get no delta and do not enter D."""
-    outside = {"service_date": date(2019, 9, 5)}
+    outside: dict[str, Any] = {"service_date": date(2019, 9, 5)}
     rows = [
         bill(1, "30000", 1, catastrophic_paid="9000", **outside),  # first in the order, kept at 9,000
         bill(2, "30000", 2, catastrophic_paid="15000"),  # 25,200 − 7,200 = 18,000
@@ -143,7 +143,7 @@ def test_recorded_money_behind_a_change_is_refused_with_layer_rows_and_amounts()
         again(*rows)
     assert "assistance: 2 rows with 10000.50 yuan" in str(caught.value)
     assert "institution_reduction: 1 rows with 100.00 yuan" in str(caught.value)
-    with pytest.raises(yibao.RecordedAfterChangeError, match="institution_reduction: 1 rows with 100.00") as caught:
+    with pytest.raises(yibao.RecordedAfterChangeError, match=r"institution_reduction: 1 rows with 100\.00") as caught:
         again(*rows, parameters=ASSISTANCE)
     assert "assistance:" not in str(caught.value)
 
@@ -211,7 +211,12 @@ def test_each_layer_may_have_its_own_word_and_the_chain_follows_the_changed_figu
 
 @pytest.mark.parametrize(
     ("choice", "named"),
-    [("keeps", "keeps"), ({"assistence": "keep"}, "assistence"), ({"assistance": "drop"}, "drop"), ({"personal": "keep"}, "personal")],
+    [
+        ("keeps", "keeps"),
+        ({"assistence": "keep"}, "assistence"),
+        ({"assistance": "drop"}, "drop"),
+        ({"personal": "keep"}, "personal"),
+    ],
 )
 def test_a_misspelt_choice_is_refused(choice: Any, named: str) -> None:
     """Point 3: as one word or by layer, and only the words and layers that exist."""
@@ -304,9 +309,15 @@ def test_after_a_set_back_bases_stay_and_paid_sums_follow() -> None:
 
 
 def reversal(number: int, original: dict[str, Any], day: int) -> dict[str, Any]:
-    row = original | {"settlement_id": number, "reverses": original["settlement_id"], "settled_at": datetime(2019, 3, day)}
+    row = original | {
+        "settlement_id": number,
+        "reverses": original["settlement_id"],
+        "settled_at": datetime(2019, 3, day),
+    }
     return row | {
-        name: f"-{cell}" for name, cell in original.items() if name.endswith(("_paid", "_fee")) and cell not in ("0", None)
+        name: f"-{cell}"
+        for name, cell in original.items()
+        if name.endswith(("_paid", "_fee")) and cell not in ("0", None)
     }
 
 

@@ -12,8 +12,8 @@ from yibao.dates import day_number
 from yibao.ledger import PAID
 from yibao_core.claim import COUNT_NEEDS, OPTION_AFTER_CHANGE, OPTION_HISTORY_ROWS, OPTION_REACCOUNT, OPTION_TRACE_ROW, OPTIONS
 from yibao_core.errors import LedgerError, ParameterError, PolicyError, RowStatus
-from yibao_core.intake import INTAKE_BOOK, INTAKE_KNOWN_AS_SETTLED, INTAKE_KNOWN_DAY, INTAKE_REACCOUNT, INTAKES, NO_POLICY_INDEX
-from yibao_core.plan import FOREVER_DAY, CompiledBook, compile_book
+from yibao_core.intake import INTAKE_BOOK, INTAKE_KNOWN_AS_SETTLED, INTAKE_KNOWN_DAY, INTAKE_REACCOUNT, INTAKES
+from yibao_core.plan import FOREVER_DAY, NO_POLICY_INDEX, CompiledBook, compile_book
 from yibao_core.policy import FEES, LAYERS, Policy
 from yibao_core.records import record_fields
 from yibao_core.shards import Openings, Settled, settle_columns, threads_to_use

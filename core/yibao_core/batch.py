@@ -24,13 +24,12 @@ from yibao_core.claim import (
     SCRATCH_DIFFERS,
     SCRATCH_LEFT,
     carry_claim,
-    cell_of,
     return_to_funds,
     settle_claim,
 )
 from yibao_core.errors import RowStatus
 from yibao_core.order import Texts
-from yibao_core.plan import AGE_UNKNOWN, CELL_NEEDS_AGE, HEAD_ACCOUNTS
+from yibao_core.plan import HEAD_ACCOUNTS
 from yibao_core.records import (
     AFTER_REJECT,
     CHANGED,
@@ -40,6 +39,7 @@ from yibao_core.records import (
     FULL_REIMBURSEMENT,
     GROUP,
     HEAD,
+    NO_RULE,
     NORMAL,
     OPENING,
     ORIGINAL_NOT_SEEN,
@@ -48,12 +48,10 @@ from yibao_core.records import (
     REVERSAL,
     REVERSED,
     ROW,
-    SHIFT_AGE,
     SHIFT_FLAGS,
     SHIFT_KIND,
     SHIFT_MODE,
     SHIFT_NULLS,
-    SHIFT_POLICY,
     SHIFT_SUPPLEMENT,
     SHIFT_WINDOW,
     STALE_AFTER_REVERSAL,
@@ -75,6 +73,8 @@ from yibao_core.reversals import (
     set_mode,
     set_status,
     status_of,
+    unseen_status,
+    window_mode,
 )
 
 SETTLED = int(RowStatus.SETTLED)
@@ -82,7 +82,6 @@ NO_POLICY = int(RowStatus.NO_POLICY)
 BIRTH_DATE_MISSING = int(RowStatus.BIRTH_DATE_MISSING)
 REVERSAL_WITHOUT_ORIGINAL = int(RowStatus.REVERSAL_WITHOUT_ORIGINAL)
 PAID_EXCEEDS_TOTAL = int(RowStatus.PAID_EXCEEDS_TOTAL)
-NO_POLICY_INDEX = 63
 ALL_NULL = 255
 
 
@@ -105,12 +104,10 @@ def open_group(groups: Words, first: int, end: int, width: int, key: int, person
 @kernel
 def check_unseen(book: Words, fields: Words, work: Words, reversal: int) -> int:
     """Return whether a reversal whose original nobody has seen can be settled by its own recorded payments."""
-    head = work[reversal + HEAD]
-    if head >> SHIFT_POLICY & NO_POLICY_INDEX == NO_POLICY_INDEX:
-        return NO_POLICY
-    if book[cell_of(book, head) + CELL_NEEDS_AGE] and head >> SHIFT_AGE & 127 == AGE_UNKNOWN:
-        return BIRTH_DATE_MISSING
-    if head >> SHIFT_NULLS & ALL_NULL == ALL_NULL:
+    status = unseen_status(book, work, reversal)
+    if status != SETTLED:
+        return status
+    if work[reversal + HEAD] >> SHIFT_NULLS & ALL_NULL == ALL_NULL:
         return REVERSAL_WITHOUT_ORIGINAL
     if exceeds_total(work, fields, reversal):
         return PAID_EXCEEDS_TOTAL
@@ -131,10 +128,10 @@ def stale_rows(work: Words, order: Words, first: int, index: int, original: int)
 
 
 @kernel
-def reimbursement_flags(total_fen: int, eligible_fen: int, personal_fen: int) -> int:
+def reimbursement_flags(total_fen: int, eligible_fen: int, paid_fen: int, personal_fen: int) -> int:
     """Return the flags for what 三(三) of 鲁医保发〔2019〕69号 forbids aiming at."""
     flags = 0
-    if eligible_fen > 0 and total_fen - personal_fen >= eligible_fen:
+    if eligible_fen > 0 and paid_fen >= eligible_fen:
         flags |= FULL_REIMBURSEMENT
     if total_fen > 0 and personal_fen <= 0:
         flags |= ZERO_PERSONAL_PAYMENT
@@ -227,11 +224,11 @@ def settle_people(
                 work[record + PERSON] = -1
                 continue
             if original != NOT_SEEN:
+                work[record + GROUP] = work[original + GROUP]  # the year it belongs to, rejected or not
                 stale = stale_rows(work, order, first, index, original)
                 reversed_before = mode_of(work, original) & REVERSED != 0
                 status = check_pair(work, fields, original, record, stale >= 0, reversed_before)
                 if status == SETTLED:
-                    work[record + GROUP] = work[original + GROUP]
                     set_mode(work, original, REVERSED)
                     if stale > 0:
                         add_flags(work, record, STALE_AFTER_REVERSAL)
@@ -253,8 +250,15 @@ def settle_people(
             head = work[record + HEAD]
             total = work[record + place(fields[FIELD_TOTAL])]
             if status == SETTLED and head >> SHIFT_MODE & TAKEN_OUT:
-                work[record + TIME] = total - paid_sum(work, fields, record)
+                personal = total - paid_sum(work, fields, record)
+                work[record + TIME] = personal
+                if kind == NORMAL:
+                    eligible = work[record + place(fields[FIELD_ELIGIBLE])]
+                    head |= reimbursement_flags(total, eligible, total - personal, personal) << SHIFT_FLAGS
+                    head = head & ~(NO_RULE << SHIFT_FLAGS) | window_mode(work, record) << SHIFT_MODE
+                    work[record + HEAD] = head
             elif status == SETTLED:
+                unrouted = 0
                 if kind == NORMAL and (not reaccount or head >> SHIFT_WINDOW & 1):
                     traced = trace if row == options[OPTION_TRACE_ROW] else no_trace
                     status = settle_claim(book, fields, options, work, record, groups, at, scratch, counters, traced)
@@ -262,14 +266,14 @@ def settle_people(
                         groups[group_at + GROUP_LAST_ROW] = row
                         head |= scratch[SCRATCH_DIFFERS] * CHANGED << SHIFT_MODE
                         if head >> SHIFT_SUPPLEMENT & 1:
-                            return_to_funds(book, fields, work, record, groups, at, scratch)
+                            unrouted = return_to_funds(book, fields, work, record, groups, at, scratch)
                 else:
                     status, head = carry_recorded(book, fields, work, record, head, original, groups, at, scratch)
                 personal = scratch[SCRATCH_LEFT]
                 work[record + TIME] = personal
                 if kind == NORMAL and status == SETTLED:
                     eligible = work[record + place(fields[FIELD_ELIGIBLE])]
-                    head |= reimbursement_flags(total, eligible, personal) << SHIFT_FLAGS
+                    head |= reimbursement_flags(total, eligible, total - personal + unrouted, personal) << SHIFT_FLAGS
                     if head >> SHIFT_FLAGS & PAID_DOES_NOT_ADD_UP:
                         groups[group_at + GROUP_HOLD] |= HOLD_NOT_RECONCILED
                 work[record + HEAD] = head

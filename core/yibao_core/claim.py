@@ -314,12 +314,12 @@ def carry_claim(
 @kernel
 def return_to_funds(
     book: Words, fields: Words, work: Words, record: int, balances: Words, at: int, scratch: Words
-) -> None:
+) -> int:
     """Set a replayed row's personal share back to the old one, at the expense of commercial, then assistance.
 
     威医保发〔2019〕37号 三(一): who has the commercial supplement and is 建档立卡 gets nothing himself; the
-    difference returns to the two funds. What neither can take stays unrouted (payments and personal
-    share then exceed the total by it). Bases stay as replayed; paid balances follow.
+    difference returns to the two funds. What neither can take is returned: it stays unrouted (payments and
+    personal share exceed the total by it). Bases stay as replayed; paid balances follow.
     """
     lowered = scratch[SCRATCH_OLD_LEFT] - scratch[SCRATCH_LEFT]
     for layer in (COMMERCIAL, ASSISTANCE):
@@ -331,3 +331,4 @@ def return_to_funds(
         if book[step + STEP_FEEDS]:
             feed(balances, at, book, book[step + STEP_RULE], 0, -taken)
     scratch[SCRATCH_LEFT] = scratch[SCRATCH_OLD_LEFT]
+    return lowered

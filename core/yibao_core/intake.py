@@ -21,6 +21,7 @@ from yibao_core.plan import (
     CELL_WIDTH,
     HEAD_POLICIES,
     HEAD_WIDTH,
+    NO_POLICY_INDEX,
     POLICY_CELLS,
     POLICY_FAVOUR,
     POLICY_FROM_DAY,
@@ -64,7 +65,6 @@ from yibao_core.records import (
 MISSING_CELL, MISSING_PERSON, MISSING_DAY = 1, 2, 4
 NO_ORIGINAL = -(2**63)
 NO_DAY = -(2**31)
-NO_POLICY_INDEX = 63
 SUPPLEMENT_CATEGORY = 2  # the set {registered_poor}
 DAY_US = 86_400_000_000
 

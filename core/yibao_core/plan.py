@@ -75,6 +75,7 @@ TIER_LOWER_FEN, TIER_UPPER_FEN, TIER_RATE_BP, TIER_WIDTH = range(4)
 
 FOREVER_DAY = 10**7
 AGE_UNKNOWN = 127
+NO_POLICY_INDEX = 63  # stands for no policy where a row carries the index of its own
 MASKS = 1 << len(CATEGORIES)
 
 

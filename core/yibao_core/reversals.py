@@ -1,26 +1,33 @@
 """Which rows of a person are the same settlement, and which cancel which."""
 
 from yibao_core._jit import Words, kernel, place
+from yibao_core.claim import cell_of
 from yibao_core.errors import RowStatus
 from yibao_core.order import Texts, comes_before, compare_ids, names_original
+from yibao_core.plan import AGE_UNKNOWN, CELL_NEEDS_AGE, NO_POLICY_INDEX
 from yibao_core.policy import FEES, LAYERS
 from yibao_core.records import (
     FIELD_FEE,
     FIELD_LAYER,
     FIELD_REVERSES,
     FIELD_TOTAL,
+    FROZEN,
     GROUP,
     HEAD,
     ID,
     NORMAL,
     OPENING,
     ORIGINAL_NOT_SEEN,
+    REPLAYED,
     REVERSAL,
     REVERSED,
     ROW,
+    SHIFT_AGE,
     SHIFT_FLAGS,
     SHIFT_KIND,
     SHIFT_MODE,
+    SHIFT_POLICY,
+    SHIFT_WINDOW,
     TAKEN_OUT,
 )
 
@@ -28,6 +35,8 @@ FEES_COUNT, LAYERS_COUNT = len(FEES), len(LAYERS)
 PAIRWISE_MAX = 24
 SETTLED = int(RowStatus.SETTLED)
 MISSING_VALUE = int(RowStatus.MISSING_VALUE)
+NO_POLICY = int(RowStatus.NO_POLICY)
+BIRTH_DATE_MISSING = int(RowStatus.BIRTH_DATE_MISSING)
 DUPLICATE_SETTLEMENT = int(RowStatus.DUPLICATE_SETTLEMENT)
 REVERSAL_WITHOUT_ORIGINAL = int(RowStatus.REVERSAL_WITHOUT_ORIGINAL)
 REVERSAL_NOT_WHOLE = int(RowStatus.REVERSAL_NOT_WHOLE)
@@ -228,10 +237,33 @@ def exceeds_total(work: Words, fields: Words, record: int) -> bool:
     return abs(paid_sum(work, fields, record)) > abs(work[record + fields[FIELD_TOTAL]])
 
 
+@kernel
+def unseen_status(book: Words, work: Words, reversal: int) -> int:
+    """Return what a reversal's own cells say where its original was not seen."""
+    head = work[reversal + HEAD]
+    if head >> SHIFT_POLICY & NO_POLICY_INDEX == NO_POLICY_INDEX:
+        return NO_POLICY
+    if book[cell_of(book, head) + CELL_NEEDS_AGE] and head >> SHIFT_AGE & 127 == AGE_UNKNOWN:
+        return BIRTH_DATE_MISSING
+    return SETTLED
+
+
+@kernel
+def window_mode(work: Words, record: int) -> int:
+    """Return FROZEN for a row outside the re-accounting window, else REPLAYED."""
+    return REPLAYED if work[record + HEAD] >> SHIFT_WINDOW & 1 else FROZEN
+
 
 @kernel
 def take_out_pairs(
-    work: Words, fields: Words, order: Words, person_start: Words, people: int, by_id: Words, texts: Texts
+    book: Words,
+    work: Words,
+    fields: Words,
+    order: Words,
+    person_start: Words,
+    people: int,
+    by_id: Words,
+    texts: Texts,
 ) -> None:
     """For a re-accounting: mark originals and their reversals as taken out, before anything is replayed."""
     for person in range(people):
@@ -242,12 +274,16 @@ def take_out_pairs(
                 continue
             original = find_original(work, fields, order, first, end, by_id, reversal, texts)
             if original == NOT_SEEN:
-                if exceeds_total(work, fields, reversal):
-                    set_status(work, reversal, PAID_EXCEEDS_TOTAL)
+                status = unseen_status(book, work, reversal)
+                if status == SETTLED and exceeds_total(work, fields, reversal):
+                    status = PAID_EXCEEDS_TOTAL
+                if status != SETTLED:
+                    set_status(work, reversal, status)
                     continue
                 add_flags(work, reversal, ORIGINAL_NOT_SEEN)
-                set_mode(work, reversal, TAKEN_OUT)
+                set_mode(work, reversal, TAKEN_OUT | window_mode(work, reversal))
                 continue
+            work[reversal + GROUP] = work[original + GROUP]  # the year it belongs to, rejected or not
             status = check_pair(
                 work, fields, original, reversal,
                 comes_before(work, original, reversal, texts),
@@ -258,6 +294,5 @@ def take_out_pairs(
             if status != SETTLED:
                 set_status(work, reversal, status)
                 continue
-            work[reversal + GROUP] = work[original + GROUP]
-            set_mode(work, reversal, TAKEN_OUT)
+            set_mode(work, reversal, TAKEN_OUT | window_mode(work, original))
             set_mode(work, original, TAKEN_OUT | REVERSED)
