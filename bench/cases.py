@@ -46,7 +46,9 @@ def shuffled_ledger(rows: int, people: int, seed: int = 7) -> pa.Table:
             "category": pa.DictionaryArray.from_arrays(
                 pa.array(hardship[person].astype(np.int32)), pa.array(["ordinary", "dibao"])
             ),
-            "care_type": pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, dtype=np.int32)), pa.array(["inpatient"])),
+            "care_type": pa.DictionaryArray.from_arrays(
+                pa.array(np.zeros(rows, dtype=np.int32)), pa.array(["inpatient"])
+            ),
             "total_fee": money(total),
             "eligible_fee": money(eligible),
             "basic_paid": money(basic),

@@ -25,7 +25,7 @@ ORACLES = {
 
 def books(ids: Sequence[str], parameters: Mapping[str, Any] | None = None) -> tuple[list[Any], list[Any]]:
     """Return the engine's book and the oracle's, with the same parameters."""
-    values = PARAMETERS if parameters is None else parameters
+    values: Mapping[str, Any] = PARAMETERS if parameters is None else parameters
     engine = [yibao.load_policy(name, parameters=values.get(name)) for name in ids]
     judge = [ORACLES[name].with_parameters(values.get(name) or {}) for name in ids]
     return engine, judge

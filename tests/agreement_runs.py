@@ -61,7 +61,9 @@ def settle_differences(seed: int, count: int) -> list[str]:
     """Return where the engine and the oracle differ on a ledger, its closing balances, and other orders of its rows."""
     rng, rows, columns, engine, judge = scene(seed, count)
     as_known = None if len(engine) == 1 else rng.choice((None, "settled_at", date(2019, 6, 30), date(2020, 1, 1)))
-    dropped = rng.choice(([], ["commercial_paid", "pku_paid"], ["assistance_paid"], ["self_funded_fee"], ["personal_paid"]))
+    dropped = rng.choice(
+        ([], ["commercial_paid", "pku_paid"], ["assistance_paid"], ["self_funded_fee"], ["personal_paid"])
+    )
     columns = [name for name in columns if name not in dropped]
     table = ledgers.to_arrow(rows, columns)
     expected = oracle.settle_ledger(rows, set(columns), judge, as_known=as_known)
@@ -106,7 +108,9 @@ def reaccount_differences(seed: int, count: int) -> list[str]:
     table = ledgers.to_arrow(rows, columns)
     by_layer = dict.fromkeys(("assistance", "commercial", "reassistance", "special_drug", "pku"), "keep")
     options: dict[str, Any] = {
-        "recorded_after_change": rng.choice(("keep", "implied_rate", by_layer | {"institution_reduction": "implied_rate"})),
+        "recorded_after_change": rng.choice(
+            ("keep", "implied_rate", by_layer | {"institution_reduction": "implied_rate"})
+        ),
         "on_reject": rng.choice(("hold", "pay")),
         "on_decrease": rng.choice(("waive", "recover")),
     }

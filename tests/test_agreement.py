@@ -30,8 +30,8 @@ def test_a_reaccounting_is_what_the_oracle_says(seed: int) -> None:
 
 def test_the_scenes_hold_what_they_should() -> None:
     """Every status and flag occurs; so a comparison that finds nothing has looked at something."""
-    import yibao
     import ledgers
+    import yibao
 
     status: set[str] = set()
     flags: set[str] = set()

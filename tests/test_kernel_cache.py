@@ -40,9 +40,7 @@ def _bindings() -> Path:
 def test_a_change_in_a_helper_reaches_kernels_in_other_files(tmp_path: Path) -> None:
     """60 % of 0.01 is 0.006: 0.01 by half up. With another rounding in `money.py` the warm process must see it."""
     core = tmp_path / "core"
-    shutil.copytree(
-        Path(yibao_core.__file__).parent, core / "yibao_core", ignore=shutil.ignore_patterns("__pycache__")
-    )
+    shutil.copytree(Path(yibao_core.__file__).parent, core / "yibao_core", ignore=shutil.ignore_patterns("__pycache__"))
     assert paid_in_a_new_process(core, tmp_path) == "0.01"
     made = {path.name: path.stat().st_mtime_ns for path in core.rglob("*.nbc")}
     assert made, "kernels are kept on disk"

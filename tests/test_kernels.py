@@ -111,7 +111,8 @@ def test_records_are_sorted_by_time_and_id(times: list[int]) -> None:
         work[index * width + TIME], work[index * width + ID], work[index * width + ROW] = time, number, index
         work[index * width + HEAD] = 0
     order = np.arange(len(times), dtype=np.int64) * width
-    sort_records(work, order, 0, len(times), np.empty_like(order), no_texts(), 0)
+    moments = work[order + TIME]
+    sort_records(work, order, moments, 0, len(times), np.empty_like(order), no_texts())
     found = [(int(work[record + TIME]), int(work[record + ID])) for record in order]
     assert found == sorted(found)
     assert len(set(found)) == len(times)

@@ -34,7 +34,9 @@ shares = st.integers(0, 100)
 
 
 @st.composite
-def bills(draw: st.DrawFn, category: str | None = None, care: str | None = None, least: int = 1) -> list[dict[str, Any]]:
+def bills(
+    draw: st.DrawFn, category: str | None = None, care: str | None = None, least: int = 1
+) -> list[dict[str, Any]]:
     """Return bills of a few people in one year and city, in settled order."""
     count = draw(st.integers(least, 7))
     rows = []
@@ -66,7 +68,8 @@ def bills(draw: st.DrawFn, category: str | None = None, care: str | None = None,
 def settled(rows: list[dict[str, Any]], name: str = "weihai-2019", **options: Any) -> list[dict[str, Any]]:
     policy, region = POLICIES[name]
     table = ledgers.to_arrow([{**row, "insured_region": region} for row in rows])
-    return yibao.settle_ledger(table, policy, **options).table.to_pylist()
+    rows_settled: list[dict[str, Any]] = yibao.settle_ledger(table, policy, **options).table.to_pylist()
+    return rows_settled
 
 
 def fen(amount: Decimal) -> int:
@@ -99,7 +102,9 @@ def entitled_fen(category: str, cumulative_fen: int) -> int:
 @pytest.mark.parametrize("category", ["ordinary", "dibao"])
 @relaxed
 @given(data=st.data())
-def test_payments_of_a_layer_add_up_to_its_schedule_on_its_own_base_in_any_order(category: str, data: st.DataObject) -> None:
+def test_payments_of_a_layer_add_up_to_its_schedule_on_its_own_base_in_any_order(
+    category: str, data: st.DataObject
+) -> None:
     """Σ payments = R(F(C)), C the sum of the bases: no drift, whatever the order (contract 2)."""
     rows = data.draw(bills(category=category, care="inpatient"))
     for row, day in zip(rows, data.draw(st.permutations(range(len(rows)))), strict=True):
@@ -130,7 +135,13 @@ def test_a_dearer_bill_is_never_reimbursed_less(category: str, first: int, secon
         base = {"settlement_id": 1, "reverses": None, "person_id": 1, "settled_at": datetime(2019, 2, 1),
                 "service_date": date(2019, 2, 1), "insured_region": 371002, "category": category, "care_type": "inpatient",
                 "total_fee": first, "eligible_fee": first, "basic_paid": 0}  # fmt: skip
-        later = {**base, "settlement_id": 2, "settled_at": datetime(2019, 2, 2), "total_fee": amount, "eligible_fee": amount}
+        later = {
+            **base,
+            "settlement_id": 2,
+            "settled_at": datetime(2019, 2, 2),
+            "total_fee": amount,
+            "eligible_fee": amount,
+        }
         return sum(fen(out["catastrophic_paid"]) + fen(out["assistance_paid"]) for out in settled([base, later]))
 
     assert paid(second) <= paid(second + more)
@@ -175,7 +186,9 @@ def balances(closing: pa.Table) -> dict[Any, Any]:
 @pytest.mark.parametrize("name", POLICIES)
 @relaxed
 @given(rows=bills(least=2), data=st.data())
-def test_results_do_not_depend_on_the_order_of_rows_in_the_file(name: str, rows: list[dict[str, Any]], data: st.DataObject) -> None:
+def test_results_do_not_depend_on_the_order_of_rows_in_the_file(
+    name: str, rows: list[dict[str, Any]], data: st.DataObject
+) -> None:
     rows = [*rows, reversal(rows[0], 200, days=1)]
     order = data.draw(st.permutations(range(len(rows))))
     straight = {out["settlement_id"]: out for out in settled(rows, name)}

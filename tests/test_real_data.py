@@ -79,7 +79,9 @@ def ledger(rows: list[dict[str, Any]]) -> pa.Table:
 
 @needs_panel
 @pytest.mark.parametrize("as_known", [None, "settled_at"])
-def test_the_panel_settles_as_the_oracle_says(rows: list[dict[str, Any]], ledger: pa.Table, as_known: str | None) -> None:
+def test_the_panel_settles_as_the_oracle_says(
+    rows: list[dict[str, Any]], ledger: pa.Table, as_known: str | None
+) -> None:
     """62,276 person-years; 2018 falls to the Shandong rule, later years to Weihai's; the −1 codes are rejects."""
     engine, judge = agreement.books(["shandong-2017", "weihai-2019"], {})
     result = yibao.settle_ledger(ledger, engine, as_known=as_known)

@@ -15,8 +15,8 @@ from yibao_core.errors import (
 )
 
 if TYPE_CHECKING:
-    from yibao.explanation import explain
     from yibao.book import load_policy, policies
+    from yibao.explanation import explain
     from yibao.reaccounting import Reaccount, reaccount
     from yibao.result import LedgerResult
     from yibao.settlement import settle_ledger

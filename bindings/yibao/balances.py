@@ -28,7 +28,9 @@ class Balances:
         if faults:
             raise LedgerError(faults)
         self.person_ids, _ = read_ids(table["person_id"], "opening: person_id")
-        self.key = words(table["benefit_year"].cast(pa.int64())) * 10_000 + words(table["insured_city"].cast(pa.int64()))
+        self.key = words(table["benefit_year"].cast(pa.int64())) * 10_000 + words(
+            table["insured_city"].cast(pa.int64())
+        )
         self.account = pc.fill_null(table["account"].cast(pa.string()), "").to_pylist()
         self.base_fen = self._money(table["base"], "base")
         self.paid_fen = self._money(table["paid"], "paid")
@@ -42,7 +44,9 @@ class Balances:
         amounts = to_fen(column, name)
         bad = (amounts == NOT_FEN) | (amounts == NULL_FEN) | (np.abs(np.maximum(amounts, -(2**62))) > YEAR_MAX_FEN)
         if bad.any():
-            raise LedgerError(f"opening: {name}: expected yuan within a year's range, got {int(bad.sum())} other values")
+            raise LedgerError(
+                f"opening: {name}: expected yuan within a year's range, got {int(bad.sum())} other values"
+            )
         return amounts
 
     def entries(self, prepared: Prepared, plan: CompiledBook) -> Openings:
@@ -50,13 +54,13 @@ class Balances:
 
         LedgerError for an account that no policy of the book has, if there is money on it.
         """
-        index = np.array([plan.accounts.index(name) if name in plan.accounts else -1 for name in self.account], dtype=np.int64)
+        index = np.array(
+            [plan.accounts.index(name) if name in plan.accounts else -1 for name in self.account], dtype=np.int64
+        )
         lost = (index < 0) & ((self.base_fen != 0) | (self.paid_fen != 0))
         if lost.any():
             names = sorted({name for name, gone in zip(self.account, lost, strict=True) if gone})
-            raise LedgerError(
-                f"opening: account: expected one of {', '.join(plan.accounts)}, got {', '.join(names)}"
-            )
+            raise LedgerError(f"opening: account: expected one of {', '.join(plan.accounts)}, got {', '.join(names)}")
         kept = index >= 0
         arrays = [prepared.opening_persons, self.key, index, self.base_fen, self.paid_fen]
         if not kept.any():

@@ -86,7 +86,9 @@ def prepare(
         moments = np.where(time_missing, UNREADABLE_TIME, moments)
     if masks is not None:
         own = len(ledger)
-        mask = np.concatenate([mask[: rows - own], masks(mask[rows - own :], person[-1], days[rows - own :])]).astype(np.int16)
+        mask = np.concatenate([mask[: rows - own], masks(mask[rows - own :], person[-1], days[rows - own :])]).astype(
+            np.int16
+        )
     id_words, reverses_words, texts = _settlement_words(settlement, reverses)
     columns = Columns(
         person=_frozen(person_words[:rows]),
@@ -171,7 +173,7 @@ def region_codes(column: pa.ChunkedArray, name: str) -> NDArray[np.int32]:
     if pa.types.is_integer(column.type):
         codes = words(pc.fill_null(column, 0).cast(pa.int64()))
         return np.where((codes >= 100_000) & (codes <= 999_999), codes, 0).astype(np.int32)
-    return look_up(column, _region_code, 0, np.int32, name)
+    return look_up(column, _region_code, 0, np.int32, name).astype(np.int32)
 
 
 def _region_code(cell: str) -> int:
@@ -194,7 +196,8 @@ def _missing(
     no_person = np.concatenate([pc.is_null(column).to_numpy() for column in person])
     no_id = np.concatenate([pc.is_null(column).to_numpy() for column in settlement])
     cell = no_person | no_id | day | time | category | care
-    return (cell * MISSING_CELL | no_person * MISSING_PERSON | day * MISSING_DAY).astype(np.uint8)
+    missing: NDArray[np.uint8] = (cell * MISSING_CELL | no_person * MISSING_PERSON | day * MISSING_DAY).astype(np.uint8)
+    return missing
 
 
 def _settlement_words(
@@ -207,7 +210,9 @@ def _settlement_words(
     ids, named = columns[: len(settlement)], columns[len(settlement) :]
     if pa.types.is_int64(columns[0].type):
         # A null id is rejected; its word must not be that of another row's id.
-        id_words = words(pc.fill_null(_joined(ids), NO_ORIGINAL)) if any(c.null_count for c in ids) else words(_joined(ids))
+        id_words = (
+            words(pc.fill_null(_joined(ids), NO_ORIGINAL)) if any(c.null_count for c in ids) else words(_joined(ids))
+        )
         named_words = words(pc.fill_null(_joined(named), NO_ORIGINAL)) if named else np.empty(0, dtype=np.int64)
         return id_words, named_words, no_texts()
     id_words, id_offsets, id_bytes = _hashed(_joined(ids))
@@ -225,7 +230,13 @@ def _joined(columns: list[pa.ChunkedArray]) -> pa.ChunkedArray:
 
 
 def _hashed(column: pa.ChunkedArray) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]:
-    chunk = column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+    chunk = (
+        column.chunk(0)
+        if column.num_chunks == 1
+        else pa.concat_arrays(column.chunks)
+        if column.num_chunks
+        else pa.array([], column.type)
+    )
     offsets, data = text_buffers(chunk)
     hashes = np.empty(len(chunk), dtype=np.int64)
     offsets, data = _frozen(offsets), _frozen(data)

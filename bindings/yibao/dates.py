@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from yibao_core.errors import LedgerError
 from yibao.ids import words
+from yibao_core.errors import LedgerError
 
 DAY_US = 86_400_000_000
 _CHINA_US = 8 * 3_600_000_000

@@ -182,4 +182,6 @@ def explain(
     """
     from yibao.tracing import explain_row
 
-    return explain_row(ledger, settlement_id, policy, as_known=as_known, opening=opening, history=history, columns=columns)
+    return explain_row(
+        ledger, settlement_id, policy, as_known=as_known, opening=opening, history=history, columns=columns
+    )

@@ -102,11 +102,15 @@ def encode(columns: list[pa.ChunkedArray]) -> NDArray[np.int64]:
 
     Null ids have the word 0; the caller knows which they are.
     """
-    joined = pa.chunked_array([chunk for column in same_kind(columns) for chunk in column.chunks], same_kind(columns)[0].type)
+    joined = pa.chunked_array(
+        [chunk for column in same_kind(columns) for chunk in column.chunks], same_kind(columns)[0].type
+    )
     if not pa.types.is_int64(joined.type):
         joined = pc.dictionary_encode(joined).combine_chunks()
         if isinstance(joined, pa.ChunkedArray):
-            joined = joined.chunk(0) if joined.num_chunks else pa.array([], pa.dictionary(pa.int32(), pa.large_string()))
+            joined = (
+                joined.chunk(0) if joined.num_chunks else pa.array([], pa.dictionary(pa.int32(), pa.large_string()))
+            )
         joined = pa.chunked_array([joined.indices.cast(pa.int64())])
     if joined.null_count:
         joined = pc.fill_null(joined, 0)
@@ -116,8 +120,14 @@ def encode(columns: list[pa.ChunkedArray]) -> NDArray[np.int64]:
 def words(column: pa.ChunkedArray | pa.Array) -> NDArray[Any]:
     """Return a column without nulls as one contiguous read-only array; no copy where it is one chunk."""
     if isinstance(column, pa.ChunkedArray):
-        column = column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
-    array = column.to_numpy(zero_copy_only=False)
+        column = (
+            column.chunk(0)
+            if column.num_chunks == 1
+            else pa.concat_arrays(column.chunks)
+            if column.num_chunks
+            else pa.array([], column.type)
+        )
+    array: NDArray[Any] = column.to_numpy(zero_copy_only=False)
     if array.flags.writeable:
         array.flags.writeable = False
     return array

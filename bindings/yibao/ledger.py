@@ -139,7 +139,9 @@ def as_table(source: Any, what: str) -> pa.Table:
     elif type(source).__module__.startswith("pandas"):
         table = pa.Table.from_pandas(source, preserve_index=False)
     else:
-        raise LedgerError(f"{what}: expected an Arrow table, batches, a reader or a data frame, got {type(source).__name__}")
+        raise LedgerError(
+            f"{what}: expected an Arrow table, batches, a reader or a data frame, got {type(source).__name__}"
+        )
     doubled = sorted({name for name in table.column_names if table.column_names.count(name) > 1})
     if doubled:
         raise LedgerError([f"{what}: {name}: expected one column of this name, got several" for name in doubled])

@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from yibao.ids import words
 from yibao_core.errors import LedgerError
 from yibao_core.money import NOT_FEN, NULL_FEN, ROW_MAX_FEN
-from yibao.ids import words
 
 OUT_OF_RANGE_FEN = ROW_MAX_FEN + 1
 FLOAT_TOLERANCE = 1e-4  # of a fen: what a sum of two-decimal floats may be off
@@ -77,7 +77,9 @@ def _from_decimal(column: pa.ChunkedArray, kind: pa.DataType) -> NDArray[np.int6
     chunks = []
     for chunk in column.chunks:
         width = chunk.type.bit_width // 8
-        data = np.frombuffer(chunk.buffers()[1], dtype=np.uint8)[chunk.offset * width : (chunk.offset + len(chunk)) * width]
+        data = np.frombuffer(chunk.buffers()[1], dtype=np.uint8)[
+            chunk.offset * width : (chunk.offset + len(chunk)) * width
+        ]
         if width == 16:
             low_high = data.view(np.int64).reshape(-1, 2)
             amounts = np.ascontiguousarray(low_high[:, 0])
@@ -136,7 +138,9 @@ def _odd_text(text: str) -> int:
     return int(whole) if abs(fen - whole) <= Decimal(str(FLOAT_TOLERANCE)) else NOT_FEN
 
 
-def from_fen(amounts_fen: NDArray[np.int64], money: str = "decimal128", null: NDArray[np.bool_] | None = None) -> pa.Array:
+def from_fen(
+    amounts_fen: NDArray[np.int64], money: str = "decimal128", null: NDArray[np.bool_] | None = None
+) -> pa.Array:
     """Return fen as an Arrow array of yuan with two decimals (or as int64 fen), null where `null` says so."""
     amounts = np.ascontiguousarray(amounts_fen, dtype=np.int64)
     validity = None

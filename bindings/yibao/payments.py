@@ -66,7 +66,11 @@ def read_previous(source: Any) -> Previous | None:
     if source is None:
         return None
     table = as_table(source, "previous_transfers")
-    faults = [f"previous_transfers: {name}: expected a column, got none" for name in KEY_COLUMNS if name not in table.column_names]
+    faults = [
+        f"previous_transfers: {name}: expected a column, got none"
+        for name in KEY_COLUMNS
+        if name not in table.column_names
+    ]
     if faults:
         raise LedgerError(faults)
     amount_name = "amount"
@@ -183,7 +187,8 @@ class Payments:
         held = self._entries.hold[chosen] > 0
         action = np.where(held, "held", self._on_decrease)
         return pa.table(
-            self._key_columns(chosen, sign=-1) | {"action": pa.array(action, pa.string()), "reason": self._reasons(chosen)}
+            self._key_columns(chosen, sign=-1)
+            | {"action": pa.array(action, pa.string()), "reason": self._reasons(chosen)}
         )
 
     @cached_property
@@ -257,7 +262,9 @@ class Payments:
         """Sums by outcome, and the identity: earlier + transfers + held + unrouted − decreases = D."""
         entries = self._entries
         amount = entries.amount
-        sums = {outcome: int(amount[entries.outcome == outcome].sum()) for outcome in (TRANSFER, HELD, DECREASE, UNROUTED)}
+        sums = {
+            outcome: int(amount[entries.outcome == outcome].sum()) for outcome in (TRANSFER, HELD, DECREASE, UNROUTED)
+        }
         counts = {outcome: int((entries.outcome == outcome).sum()) for outcome in sums}
         kinds = self._kinds(np.arange(len(amount)))
         paid = entries.outcome == TRANSFER
@@ -323,7 +330,11 @@ class Payments:
     def _policy_of(self, chosen: Fen) -> Fen:
         """Return the policy of each entry's person-year: that of its last row in the window."""
         last = self._years.last_row[self._entries.person_year[chosen]]
-        policy = self._settled.policy[np.maximum(last, 0)] if len(self._settled.policy) else np.zeros(len(chosen), dtype=np.int8)
+        policy = (
+            self._settled.policy[np.maximum(last, 0)]
+            if len(self._settled.policy)
+            else np.zeros(len(chosen), dtype=np.int8)
+        )
         return np.where(last >= 0, policy, 0).astype(np.int64)
 
     def _policy_columns(self, chosen: Fen) -> dict[str, Any]:
@@ -367,7 +378,9 @@ class Payments:
 
 
 def _named(index: Fen, names: "list[str] | tuple[str, ...]") -> pa.Array:
-    return pa.DictionaryArray.from_arrays(pa.array(index.astype(np.int32)), pa.array(list(names), pa.string())).cast(pa.string())
+    return pa.DictionaryArray.from_arrays(pa.array(index.astype(np.int32)), pa.array(list(names), pa.string())).cast(
+        pa.string()
+    )
 
 
 def _payee_codes(lines: Lines, hospitals: pa.Array, previous: Previous | None) -> tuple[pa.Array, Fen, Fen]:
@@ -421,9 +434,7 @@ def _person_years(prepared: Prepared, settled: Settled, rows: Fen, previous: Pre
     number[order] = np.cumsum(new) - 1
     keys = order[new]
     hold, last_row = _of_groups(prepared, groups, group_word, group_year, word[keys], year[keys])
-    return _PersonYears(
-        word[keys], year[keys], id_row[keys], hold, last_row, number[: len(rows)], number[len(rows) :]
-    )
+    return _PersonYears(word[keys], year[keys], id_row[keys], hold, last_row, number[: len(rows)], number[len(rows) :])
 
 
 def _of_groups(
@@ -470,5 +481,3 @@ def _later(prepared: Prepared, row: int, other: int) -> int:
     if isinstance(first, str):
         first, second = first.encode(), second.encode()
     return row if first > second else other
-
-

@@ -18,6 +18,7 @@ from yibao.result import LedgerResult
 from yibao.roster import Roster
 from yibao.run import run
 from yibao.settlement import settled_history
+from yibao.words import mask_of
 from yibao_core.claim import (
     COUNT_REFUSED_FEN,
     COUNT_REFUSED_ROWS,
@@ -25,9 +26,8 @@ from yibao_core.claim import (
     KEEP,
     REFUSE,
 )
-from yibao_core.deltas import Deltas, owed_lines, row_deltas
+from yibao_core.deltas import TO_DISTRICT, TO_INSTITUTION, Deltas, owed_lines, row_deltas
 from yibao_core.errors import LedgerError, RecordedAfterChangeError
-from yibao_core.intake import SUPPLEMENT_CATEGORY
 from yibao_core.plan import CompiledBook
 from yibao_core.policy import LAYERS, Policy
 from yibao_core.records import CHANGED, FROZEN
@@ -129,7 +129,8 @@ class Reaccount:
             "rows_outside_window": int(((settled.status == 0) & ~in_window).sum()),
             "rows_changed": len(self._changed.rows),
             "deltas": {
-                layer: str(yuan(amounts.sum())) for layer, amounts in zip(LAYERS, self._changed.deltas.layers, strict=True)
+                layer: str(yuan(amounts.sum()))
+                for layer, amounts in zip(LAYERS, self._changed.deltas.layers, strict=True)
             }
             | {
                 "personal": str(yuan(self._changed.deltas.personal.sum())),
@@ -205,7 +206,7 @@ def reaccount(
     )
     _refuse(settled)
     result = LedgerResult(read, prepared, plan, settled, money, show_ids)
-    changed = _changed_rows(prepared, settled)
+    changed = _changed_rows(prepared, plan, settled)
     _columns_for_routing(read, changed)
 
     def route() -> Payments:
@@ -227,7 +228,9 @@ def _choices(given: str | Mapping[str, str] | None) -> dict[str, int]:
     elif given is not None:
         unknown = sorted(set(given) - set(LAYERS))
         if unknown:
-            raise LedgerError([f"recorded_after_change: expected layers {', '.join(LAYERS)}, got {name!r}" for name in unknown])
+            raise LedgerError(
+                [f"recorded_after_change: expected layers {', '.join(LAYERS)}, got {name!r}" for name in unknown]
+            )
         by_layer |= dict(given)
     for layer, word in by_layer.items():
         if word not in CHOICES:
@@ -252,13 +255,15 @@ def _refuse(settled: Settled) -> None:
         )
 
 
-def _changed_rows(prepared: Prepared, settled: Settled) -> _ChangedRows:
+def _changed_rows(prepared: Prepared, plan: CompiledBook, settled: Settled) -> _ChangedRows:
     rows = np.flatnonzero((settled.mode & CHANGED) > 0)
     recorded = {layer: prepared.columns.money[MONEY.index(f"{layer}_paid")] for layer in LAYERS}
     columns, behind = prepared.columns, rows + prepared.history_rows
     supplement = np.zeros(len(rows), dtype=bool)
     if len(columns.supplement):
-        supplement = (columns.supplement[behind] > 0) & (columns.category_mask[behind] & SUPPLEMENT_CATEGORY > 0)
+        categories = np.array([mask_of(policy.routing.supplement_categories) for policy in plan.policies])
+        applies = columns.category_mask[behind] & categories[settled.policy[rows]] > 0
+        supplement = (columns.supplement[behind] > 0) & applies
     total = columns.money[0]
     deltas = row_deltas(settled.paid_fen, recorded, total, settled.personal_fen, rows, prepared.history_rows)
     return _ChangedRows(rows, deltas, supplement)
@@ -277,10 +282,19 @@ def _payments(
 ) -> Payments:
     rows, deltas, supplement = changed
     region = prepared.columns.region
-    insured = region[rows + prepared.history_rows].astype(np.int64) if len(region) else np.zeros(len(rows), dtype=np.int64)
+    insured = (
+        region[rows + prepared.history_rows].astype(np.int64) if len(region) else np.zeros(len(rows), dtype=np.int64)
+    )
     hospital, hospitals = _hospitals(ledger, rows)
-    lines = owed_lines(deltas, supplement, insured, _regions(ledger, "treated_region", rows), hospital)
-    return Payments(ledger, prepared, plan, settled, rows, deltas, lines, hospitals, previous, on_decrease, on_reject, money)
+    kinds = {"institution": TO_INSTITUTION, "district": TO_DISTRICT}
+    inside = np.array([kinds[policy.routing.assistance_inside] for policy in plan.policies])
+    outside = np.array([kinds[policy.routing.assistance_outside] for policy in plan.policies])
+    policy = settled.policy[rows]
+    treated = _regions(ledger, "treated_region", rows)
+    lines = owed_lines(deltas, supplement, insured, treated, hospital, inside[policy], outside[policy])
+    return Payments(
+        ledger, prepared, plan, settled, rows, deltas, lines, hospitals, previous, on_decrease, on_reject, money
+    )
 
 
 def _columns_for_routing(ledger: Ledger, changed: _ChangedRows) -> None:

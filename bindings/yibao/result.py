@@ -105,7 +105,10 @@ class LedgerResult:
         group, account = np.nonzero(balances.any(axis=2))
         if accounts:  # a person-year without any balance keeps its place, so that the next run knows it
             bare = np.flatnonzero(~balances.any(axis=(1, 2)))
-            group, account = np.concatenate([group, bare]), np.concatenate([account, np.zeros(len(bare), dtype=np.int64)])
+            group, account = (
+                np.concatenate([group, bare]),
+                np.concatenate([account, np.zeros(len(bare), dtype=np.int64)]),
+            )
         order = np.lexsort((account, groups[group, GROUP_KEY], groups[group, GROUP_ID_ROW]))
         group, account = group[order], account[order]
         keys = groups[group, GROUP_KEY]
@@ -174,7 +177,12 @@ class LedgerResult:
         return f"{name}_fen" if self._money == "int64_fen" else name
 
     def _offending(
-        self, code: RowStatus, rows: NDArray[np.int64], chosen: NDArray[np.bool_], columns: NDArray[Any], values: NDArray[Any]
+        self,
+        code: RowStatus,
+        rows: NDArray[np.int64],
+        chosen: NDArray[np.bool_],
+        columns: NDArray[Any],
+        values: NDArray[Any],
     ) -> None:
         """Fill in which column and value led to a code, for the rejected rows that carry it."""
         at = np.flatnonzero(chosen)
@@ -186,7 +194,8 @@ class LedgerResult:
             columns[bad] = name
             cells = self._ledger.column(name).take(pa.array(rows[bad])).to_pylist()
             values[bad] = [
-                None if cell is None else mask_id(cell) if name in IDS and not self._show_ids else str(cell) for cell in cells
+                None if cell is None else mask_id(cell) if name in IDS and not self._show_ids else str(cell)
+                for cell in cells
             ]
 
     def _candidates(self, code: RowStatus) -> Sequence[str]:
@@ -206,11 +215,13 @@ class LedgerResult:
                 present[:] = False  # text that is no date: the value shows it
             return ~present
         amounts = self._prepared.columns.money[MONEY.index(name)][self._prepared.history_rows + rows]
+        null: NDArray[np.bool_] = amounts == NULL_FEN
+        broken: NDArray[np.bool_] = amounts == NOT_FEN
         if code == RowStatus.MISSING_VALUE:
-            return amounts == NULL_FEN
-        readable = (amounts != NULL_FEN) & (amounts != NOT_FEN)
+            return null
         if code == RowStatus.AMOUNT_NOT_FEN:
-            return amounts == NOT_FEN
+            return broken
+        readable: NDArray[np.bool_] = ~(null | broken)
         if code == RowStatus.WRONG_SIGN:
             reverses = self._prepared.columns.reverses
             negative = np.ones(len(rows), dtype=np.int64)

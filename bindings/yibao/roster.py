@@ -45,7 +45,9 @@ class Roster:
             faults.append(f"roster: person_id: expected no null, got {self.person_ids.null_count}")
         backwards = np.flatnonzero(self.first > self.last)
         if len(backwards):
-            faults.append(f"roster: row {backwards[0]}: expected from <= to; {len(backwards)} entries end before they begin")
+            faults.append(
+                f"roster: row {backwards[0]}: expected from <= to; {len(backwards)} entries end before they begin"
+            )
         if faults:
             raise LedgerError(faults)
 
@@ -53,7 +55,10 @@ class Roster:
     def _days(column: pa.ChunkedArray, name: str, open_day: int, faults: list[str]) -> NDArray[np.int64]:
         days, missing = to_days(column, f"roster: {name}", 0)
         if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-            unreadable = missing & pc.fill_null(pc.greater(pc.binary_length(pc.utf8_trim_whitespace(column)), 0), False).to_numpy()
+            unreadable = (
+                missing
+                & pc.fill_null(pc.greater(pc.binary_length(pc.utf8_trim_whitespace(column)), 0), False).to_numpy()
+            )
             if unreadable.any():
                 faults.append(f"roster: {name}: expected dates or nothing, got {int(unreadable.sum())} other cells")
         return np.where(missing, open_day, days.astype(np.int64))

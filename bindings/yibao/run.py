@@ -10,7 +10,14 @@ from numpy.typing import NDArray
 from yibao.columns import Prepared
 from yibao.dates import day_number
 from yibao.ledger import PAID
-from yibao_core.claim import COUNT_NEEDS, OPTION_AFTER_CHANGE, OPTION_HISTORY_ROWS, OPTION_REACCOUNT, OPTION_TRACE_ROW, OPTIONS
+from yibao_core.claim import (
+    COUNT_NEEDS,
+    OPTION_AFTER_CHANGE,
+    OPTION_HISTORY_ROWS,
+    OPTION_REACCOUNT,
+    OPTION_TRACE_ROW,
+    OPTIONS,
+)
 from yibao_core.errors import LedgerError, ParameterError, PolicyError, RowStatus
 from yibao_core.intake import INTAKE_BOOK, INTAKE_KNOWN_AS_SETTLED, INTAKE_KNOWN_DAY, INTAKE_REACCOUNT, INTAKES
 from yibao_core.plan import FOREVER_DAY, NO_POLICY_INDEX, CompiledBook, compile_book

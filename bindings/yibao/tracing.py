@@ -57,9 +57,7 @@ def explain_row(
         result = LedgerResult(ledger, prepared, plan, settled, "decimal128", show_ids=True)
         reject = next(entry for entry in result.rejects.to_pylist() if entry["row"] == at)
         raise ClaimError(reject["code"], f"{reject['column']}: got {reject['value']}")
-    paid = {
-        layer: yuan(settled.paid_fen[layer][at]) if layer in settled.paid_fen else yuan(0) for layer in LAYERS
-    }
+    paid = {layer: yuan(settled.paid_fen[layer][at]) if layer in settled.paid_fen else yuan(0) for layer in LAYERS}
     names = tuple(name for bit, name in enumerate(FLAGS) if int(settled.flags[at]) >> bit & 1)
     index = int(settled.policy[at])
     found = plan.policies[index] if index < len(plan.policies) else None

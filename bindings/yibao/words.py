@@ -5,7 +5,8 @@ the national platform (med_type 11, 14, 21.., 9904).
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -68,6 +69,11 @@ def category_mask(cell: str) -> int:
     return mask
 
 
+def mask_of(categories: Iterable[str]) -> int:
+    """Return a set of categories, one bit each."""
+    return sum(1 << CATEGORIES.index(category) for category in categories)
+
+
 def care_index(cell: str) -> int:
     """Return the index of a care type, -1 where it is unknown."""
     word = cell.strip()
@@ -81,19 +87,28 @@ def truth(cell: str) -> int:
     return 1 if word in _TRUE else 0 if word in _FALSE else -1
 
 
-def look_up(column: pa.ChunkedArray, meaning: Callable[[str], int], null: int, dtype: type, name: str) -> NDArray[np.int64]:
+def look_up(
+    column: pa.ChunkedArray, meaning: Callable[[str], int], null: int, dtype: type, name: str
+) -> NDArray[np.int64]:
     """Return `meaning` of each cell of a text column, asked once for each different cell; `null` for null cells."""
     kind = column.type
     if pa.types.is_null(kind):
         return np.full(len(column), null, dtype=dtype)
     if not pa.types.is_dictionary(kind):
-        if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_integer(kind) or pa.types.is_string_view(kind)):
+        if not (
+            pa.types.is_string(kind)
+            or pa.types.is_large_string(kind)
+            or pa.types.is_integer(kind)
+            or pa.types.is_string_view(kind)
+        ):
             raise LedgerError(f"{name}: expected text, got {kind}")
         column = pc.dictionary_encode(column)
     parts = []
     for chunk in column.chunks:
         cells = chunk.dictionary.to_pylist()
-        table = np.array([null if cell is None else meaning(str(cell)) for cell in cells] + [null], dtype=dtype)
+        table: NDArray[Any] = np.array(
+            [null if cell is None else meaning(str(cell)) for cell in cells] + [null], dtype=dtype
+        )
         indices = chunk.indices
         if indices.null_count:
             indices = pc.fill_null(indices.cast(pa.int32()), len(cells))

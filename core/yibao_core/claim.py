@@ -251,9 +251,7 @@ def settle_claim(
 
 
 @kernel
-def take_back(
-    book: Words, first_step: int, end_step: int, age: int, scratch: Words, balances: Words, at: int
-) -> None:
+def take_back(book: Words, first_step: int, end_step: int, age: int, scratch: Words, balances: Words, at: int) -> None:
     """Undo what the row's steps before `end_step` have fed: the row turned out not to be settled."""
     for step in range(first_step, end_step, STEP_WIDTH):
         if book[step + STEP_FEEDS] and book[step + STEP_AGE_FROM] <= age <= book[step + STEP_AGE_TO]:

@@ -50,7 +50,9 @@ class Deltas(NamedTuple):
     @property
     def payer(self) -> Fen:
         """What catastrophic insurance (with special drugs) owes for each row."""
-        return np.sum([self.layers[LAYERS.index(layer)] for layer in PAYER_LAYERS], axis=0, dtype=np.int64)
+        catastrophic, special_drug = (self.layers[LAYERS.index(layer)] for layer in PAYER_LAYERS)
+        owed: Fen = catastrophic + special_drug
+        return owed
 
 
 class Lines(NamedTuple):
@@ -72,7 +74,9 @@ def amounts_of(column: Fen, rows: Fen) -> Fen:
     return np.where(amounts == NULL_FEN, 0, amounts)
 
 
-def row_deltas(new: Mapping[str, Fen], recorded: Mapping[str, Fen], total: Fen, personal: Fen, rows: Fen, first: int) -> Deltas:
+def row_deltas(
+    new: Mapping[str, Fen], recorded: Mapping[str, Fen], total: Fen, personal: Fen, rows: Fen, first: int
+) -> Deltas:
     """Return the differences of settled `rows`. `recorded` and `total` are columns of the input, `first` rows of history first.
 
     `new` and `personal` are columns of results. What a supplement row pays beyond its total is unrouted.
@@ -94,11 +98,13 @@ def owed_lines(
     insured_region: Fen,
     treated_region: Fen,
     hospital: Fen,
+    kind_inside: Fen,
+    kind_outside: Fen,
 ) -> Lines:
     """Return who is owed what, row by row, in the order of the rows.
 
-    Assistance money (re-assistance and PKU too): the hospital's account for treatment inside the insured city, the
-    district's outside, the assistance fund for the supplement rule; an institution's reduction: the hospital;
+    Assistance money (re-assistance and PKU too): `kind_inside` for treatment inside the insured city (the hospital's
+    account), `kind_outside` outside (the district's), the assistance fund for the supplement rule; an institution's reduction: the hospital;
     commercial: the commercial fund. Regions are six digits (0: unknown), hospitals codes (-1: unknown).
     """
     parts: list[tuple[Fen, int, int, Fen, Fen, Fen]] = []
@@ -106,9 +112,11 @@ def owed_lines(
     inside = (treated_region > 0) & (insured_region > 0) & (treated_region // 100 == city)
     outside = (treated_region > 0) & (insured_region > 0) & ~inside
     to_hospital = np.where(hospital >= 0, TO_INSTITUTION, TO_NOBODY)
-    assistance_kind = np.where(inside, to_hospital, np.where(outside, TO_DISTRICT, TO_NOBODY))
+    assistance_kind = np.where(inside, kind_inside, np.where(outside, kind_outside, TO_NOBODY))
+    at_hospital = assistance_kind == TO_INSTITUTION
+    assistance_kind = np.where(at_hospital, to_hospital, assistance_kind)
     assistance_kind = np.where(supplement, np.where(insured_region > 0, TO_ASSISTANCE_FUND, TO_NOBODY), assistance_kind)
-    assistance_payee = np.where(supplement, city, np.where(inside, hospital, insured_region))
+    assistance_payee = np.where(supplement, city, np.where(at_hospital, hospital, insured_region))
     commercial_kind = np.where(insured_region > 0, TO_COMMERCIAL_FUND, TO_NOBODY)
 
     def add(fund: int, layer: int, kind: Fen, payee: Fen, amount: Fen) -> None:

@@ -28,6 +28,7 @@ from yibao_core.plan import (
     POLICY_KNOWN_DAY,
     POLICY_REGION,
     POLICY_REGION_DIVISOR,
+    POLICY_SUPPLEMENT,
     POLICY_TO_DAY,
     POLICY_WIDTH,
     POLICY_WINDOW_FROM_DAY,
@@ -65,7 +66,6 @@ from yibao_core.records import (
 MISSING_CELL, MISSING_PERSON, MISSING_DAY = 1, 2, 4
 NO_ORIGINAL = -(2**63)
 NO_DAY = -(2**31)
-SUPPLEMENT_CATEGORY = 2  # the set {registered_poor}
 DAY_US = 86_400_000_000
 
 # Settings of the intake.
@@ -372,7 +372,7 @@ def pack_rows(
             if missing & MISSING_PERSON:
                 kind = NOBODY
             supplement = 0
-            if has_supplement and supplements[row] and mask & SUPPLEMENT_CATEGORY:
+            if has_supplement and supplements[row] and mask & book[policy + POLICY_SUPPLEMENT]:
                 supplement = 1
 
             work[record + TIME] = time

@@ -6,6 +6,7 @@ zero there, and points to a rule block: base, account, limits, tiers.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -32,8 +33,9 @@ HEAD_POLICIES, HEAD_ACCOUNTS, HEAD_WIDTH = range(3)
     POLICY_HALF_FEN_BP,
     POLICY_FAVOUR,  # offset of 512 categories, one for each set of categories
     POLICY_CELLS,  # offset of the cells, category by category
+    POLICY_SUPPLEMENT,  # the set of categories whose supplement rows pay nothing to the person
     POLICY_WIDTH,
-) = range(12)
+) = range(13)
 
 # A cell. The masks have one bit a layer.
 (
@@ -215,6 +217,7 @@ class _Compiler:
             5_000 if policy.rounding == "half_up" else 0,
             favour,
             first_cell,
+            sum(1 << CATEGORIES.index(category) for category in policy.routing.supplement_categories),
         ]
 
     def _cell(self, policy: Policy, category: str, care: str) -> list[int]:
@@ -257,9 +260,11 @@ class _Compiler:
             for rule in layer.rules
             if category in rule.who and care in rule.care_types and self._usable(policy, rule, category)
         ]
-        cuts = sorted({0, AGE_UNKNOWN + 1} | {r.age_from for r in rules} | {r.age_to + 1 for r in rules if not r.any_age})
+        cuts = sorted(
+            {0, AGE_UNKNOWN + 1} | {r.age_from for r in rules} | {r.age_to + 1 for r in rules if not r.any_age}
+        )
         bands: list[tuple[int, int, Rule | None]] = []
-        for start, end in zip(cuts, cuts[1:], strict=False):
+        for start, end in pairwise(cuts):
             found = next((r for r in rules if r.any_age or r.age_from <= start <= r.age_to), None)
             if bands and bands[-1][2] is found:
                 bands[-1] = (bands[-1][0], end - 1, found)
@@ -272,9 +277,7 @@ class _Compiler:
         if category is None:
             return any(self._usable(policy, rule, who) for who in rule.who)
         declared = {p.name: p for p in policy.parameters}
-        return all(
-            declared[name].required or _value(policy, name, category) is not None for name in rule.parameters
-        )
+        return all(declared[name].required or _value(policy, name, category) is not None for name in rule.parameters)
 
     def _need(self, policy: Policy, rule: Rule, parameter: str) -> int:
         need = Need(policy.id, rule, parameter)
@@ -320,7 +323,7 @@ class _Compiler:
             ((resolve(tier.lower_fen, policy, category) or 0) + shift, resolve(tier.rate_bp, policy, category) or 0)
             for tier in rule.tiers
         ]
-        if any(later[0] <= earlier[0] for earlier, later in zip(tiers, tiers[1:], strict=False)):
+        if any(later[0] <= earlier[0] for earlier, later in pairwise(tiers)):
             self.faults.append(
                 f"{policy.id}: layers.{layer.name}.rules.{rule.id}.tiers: expected ascending edges, "
                 f"got {[lower for lower, _ in tiers]} fen with the given parameters"
@@ -341,9 +344,7 @@ def _value(policy: Policy, parameter: str, category: str) -> int | None:
 def _missing(policy: Policy, rule: Rule, category: str) -> str:
     """Return the first required parameter of the rule that has no value for the category."""
     required = {p.name for p in policy.parameters if p.required}
-    return next(
-        (name for name in rule.parameters if name in required and _value(policy, name, category) is None), ""
-    )
+    return next((name for name in rule.parameters if name in required and _value(policy, name, category) is None), "")
 
 
 assert AGE_MAX < AGE_UNKNOWN

@@ -137,6 +137,21 @@ class Span:
 
 
 @dataclass(frozen=True)
+class Routing:
+    """Where a re-accounting sends what is not the person's.
+
+    `assistance_inside` and `assistance_outside` (treatment in or out of the insured city): "institution" or
+    "district". Who has the commercial supplement and is in one of `supplement_categories` is paid nothing himself: the
+    difference returns to the assistance and the commercial fund.
+    """
+
+    assistance_inside: str = "institution"
+    assistance_outside: str = "district"
+    supplement_categories: tuple[str, ...] = ("registered_poor",)
+    source: str = ""
+
+
+@dataclass(frozen=True)
 class Policy:
     """A document's rules as data. Made by `policy_file.read_policy`; `digest` names file and parameters."""
 
@@ -154,6 +169,8 @@ class Policy:
     rounding: str = "half_up"  # or "down"
     year_follows: str = "service_date"  # or "settled_at"
     note: str = ""
+    routing: Routing = Routing()
+    financing_fen: int | None = None  # a year for each enrollee, into catastrophic insurance
     parameters: tuple[Parameter, ...] = ()
     values: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """Parameter → category ("" where it has one value for everybody) → fen or basis points; defaults filled in."""

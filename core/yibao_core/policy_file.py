@@ -20,6 +20,7 @@ from yibao_core.policy import (
     Layer,
     Parameter,
     Policy,
+    Routing,
     Rule,
     SharedLimit,
     Span,
@@ -33,9 +34,10 @@ _FOLDER = Path(__file__).parent / "policies"
 _ID = "[a-z0-9-]+"
 _TOP = (
     "format", "id", "title", "document", "region", "supersedes", "rounding", "year_follows", "note",
-    "in_force", "known", "window", "favour", "groups", "parameters", "layers",
+    "in_force", "known", "window", "favour", "groups", "routing", "financing", "parameters", "layers",
 )  # fmt: skip
 _SPAN = ("from", "to", "source")
+_ROUTING = ("assistance_inside", "assistance_outside", "supplement_categories", "source")
 _PARAMETER = ("unit", "meaning", "required", "source", "per_category", "default", "minimum", "maximum")
 _LAYER = ("name", "care_types", "otherwise", "source", "charged_to", "base", "less", "account", "rules")
 _RULE = (
@@ -141,6 +143,8 @@ def _policy(top: Table) -> Policy:
         rounding=top.choice("rounding", ("half_up", "down"), "half_up"),
         year_follows=top.choice("year_follows", ("service_date", "settled_at"), "service_date"),
         note=top.text("note", default=""),
+        routing=_routing(top, groups),
+        financing_fen=_financing(top),
         parameters=tuple(_parameter(name, table, groups) for name, table in _named(top, "parameters", _PARAMETER)),
         layers=_layers(top, groups),
     )
@@ -158,6 +162,27 @@ def _span(top: Table, key: str, required: bool = True) -> Span | None:
     if start is not None and end is not None and end < start:
         block.fault("to", f"{start} (from) or later", str(end))
     return Span(start or date.min, end, block.text("source"))
+
+
+def _routing(top: Table, groups: _Groups) -> Routing:
+    """Return what the file says about payees; the contract's own where it says nothing."""
+    block = top.table("routing", _ROUTING, required=False)
+    if block is None:
+        return Routing()
+    return Routing(
+        assistance_inside=block.choice("assistance_inside", ("institution", "district"), "institution"),
+        assistance_outside=block.choice("assistance_outside", ("institution", "district"), "district"),
+        supplement_categories=_who(block, "supplement_categories", groups) if "supplement_categories" in block else (),
+        source=block.text("source"),
+    )
+
+
+def _financing(top: Table) -> int | None:
+    block = top.table("financing", ("per_enrollee", "source"), required=False)
+    if block is None:
+        return None
+    block.text("source")
+    return block.number("per_enrollee", "yuan")
 
 
 def _groups(top: Table) -> _Groups:

@@ -183,8 +183,10 @@ def find_original(
     for index in range(low, high):
         candidate = rows[index]
         wanted = found == NOT_SEEN or status_of(work, candidate) == SETTLED
-        if wanted and kind_of(work, candidate) != OPENING and names_original(
-            work, reversal, reverses, candidate, texts
+        if (
+            wanted
+            and kind_of(work, candidate) != OPENING
+            and names_original(work, reversal, reverses, candidate, texts)
         ):
             found = candidate
     return found

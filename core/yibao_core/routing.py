@@ -75,8 +75,15 @@ def settle_entries(
     earlier_count = np.bincount(entry_of[lines:], minlength=count)
     person_year, fund, layer, kind, payee = (key[new] for key in ordered)
 
-    held = np.zeros(count, dtype=np.int64) if pay_in_spite else hold[person_year] | account_unknown[person_year] * HOLD_ACCOUNT_UNKNOWN
-    held = held | payee_changed(person_year, fund, layer, kind, due, earlier, line_count, earlier_count) * HOLD_PAYEE_CHANGED
+    held = (
+        np.zeros(count, dtype=np.int64)
+        if pay_in_spite
+        else hold[person_year] | account_unknown[person_year] * HOLD_ACCOUNT_UNKNOWN
+    )
+    held = (
+        held
+        | payee_changed(person_year, fund, layer, kind, due, earlier, line_count, earlier_count) * HOLD_PAYEE_CHANGED
+    )
     amount = due - earlier
     outcome = np.where(amount > 0, np.where(held > 0, HELD, TRANSFER), np.where(amount < 0, DECREASE, NOTHING))
     nobody = kind == TO_NOBODY
@@ -104,12 +111,11 @@ def payee_changed(
     together = np.cumsum(start) - 1
     both = np.zeros(int(start.sum()), dtype=np.int64)
     np.bitwise_or.at(both, together, left_behind * 1 | newcomer * 2)
-    return (both[together] == 3) & (left_behind | newcomer)
+    changed: Bools = (both[together] == 3) & (left_behind | newcomer)
+    return changed
 
 
-def identity(
-    person_years: int, payer_delta: Fen, delta_person_year: Fen, entries: Entries
-) -> tuple[Fen, Fen]:
+def identity(person_years: int, payer_delta: Fen, delta_person_year: Fen, entries: Entries) -> tuple[Fen, Fen]:
     """Return for each person-year D, and what previous + transfers + held + unrouted − decreases miss it by (all zero)."""
     owed = np.zeros(person_years, dtype=np.int64)
     np.add.at(owed, delta_person_year, payer_delta)

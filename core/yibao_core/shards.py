@@ -187,8 +187,16 @@ def settle_columns(
                 rooms.room = Room(most, group_width)
             room: Room = rooms.room
             found = settle_shard(
-                book.words, fields, options, work[begin * width : end * width], end - begin, texts, begin, room,
-                counters[index], traced,
+                book.words,
+                fields,
+                options,
+                work[begin * width : end * width],
+                end - begin,
+                texts,
+                begin,
+                room,
+                counters[index],
+                traced,
             )
             group_counts[index + 1] = found
             kept[index] = room.groups[: found * group_width].copy()
@@ -267,7 +275,16 @@ def settle_shard(
     table = room.table[: 1 << (2 * records).bit_length()]
     people, longest = join_people(work, records, width, table, room.person_of, room.person_start, room.next_of)
     sort_people(
-        work, records, width, room.person_of, room.person_start, room.next_of, people, texts, room.order, room.times,
+        work,
+        records,
+        width,
+        room.person_of,
+        room.person_start,
+        room.next_of,
+        people,
+        texts,
+        room.order,
+        room.times,
         room.spare,
     )
     mark_duplicates(work, room.order, room.person_start, people, room.spare, history_rows, texts)
@@ -276,8 +293,21 @@ def settle_shard(
     if options[OPTION_REACCOUNT] and fields[FIELD_REVERSES] >= 0:
         take_out_pairs(book, work, fields, room.order, room.person_start, people, room.by_id, texts)
     return settle_people(
-        book, fields, options, work, room.order, room.person_start, people, room.by_id, room.spare, texts,
-        person_base, room.groups, room.scratch, counters, trace,
+        book,
+        fields,
+        options,
+        work,
+        room.order,
+        room.person_start,
+        people,
+        room.by_id,
+        room.spare,
+        texts,
+        person_base,
+        room.groups,
+        room.scratch,
+        counters,
+        trace,
     )
 
 
@@ -314,4 +344,3 @@ class _workers:
         if self._pool is None:
             return [work(part) for part in parts]
         return list(self._pool.map(work, parts))
-
