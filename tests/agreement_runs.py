@@ -131,6 +131,8 @@ def reaccount_differences(seed: int, count: int) -> list[str]:
         found += agreement.reaccount_differences(a, expected, rows)
         if expected.check_identity() or a.summary["payments"]["identity_violations"]:
             found.append("the identity does not hold")
+        if a.summary["violations"]:
+            found.append(f"violations: {a.summary['violations']}")
         if step == 0:
             previous = [_distorted(rng, entry) for entry in expected.transfers] or None
         else:

@@ -318,6 +318,9 @@ def test_the_persons_two_accounts_count_together_and_the_difference_goes_to_the_
     first = again(bill(1))
     row = bill(1, has_social_card_account=False)
     assert len(again(row, previous_transfers=first.transfers).transfers) == 0
+    by_bank = again(row).transfers
+    assert len(again(bill(1), previous_transfers=by_bank).transfers) == 0
+    assert len(again(bill(1), previous_transfers=by_bank).decreases) == 0
     a = again(row | {"catastrophic_paid": "23000"}, previous_transfers=first.transfers)
     assert entries(a.transfers) == [("person", "person_bank_card", "P1", 1_000)]
     assert len(a.decreases) == 0

@@ -1,19 +1,21 @@
 """Opening and closing balances: tables between runs, kernel entries inside."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from yibao.columns import Prepared
+from yibao.columns import Prepared, frozen
 from yibao.ids import read_ids, words
 from yibao.ledger import as_table
 from yibao.money import to_fen
 from yibao_core.errors import LedgerError
 from yibao_core.money import NOT_FEN, NULL_FEN, YEAR_MAX_FEN
-from yibao_core.plan import CompiledBook
-from yibao_core.shards import Openings, no_openings
+from yibao_core.plan import CompiledBook, accounts_of
+from yibao_core.policy import Policy
+from yibao_core.shards import Openings
 
 COLUMNS = ("person_id", "benefit_year", "insured_city", "account", "base", "paid")
 
@@ -39,9 +41,7 @@ class Balances:
 
     @staticmethod
     def _money(column: pa.ChunkedArray, name: str) -> "np.ndarray[Any, np.dtype[np.int64]]":
-        if pa.types.is_decimal(column.type):
-            column = column.cast(pa.decimal128(20, 2))  # a year's sums lie beyond a row's range
-        amounts = to_fen(column, name)
+        amounts = to_fen(column, name, YEAR_MAX_FEN)
         bad = (amounts == NOT_FEN) | (amounts == NULL_FEN) | (np.abs(np.maximum(amounts, -(2**62))) > YEAR_MAX_FEN)
         if bad.any():
             raise LedgerError(
@@ -49,25 +49,21 @@ class Balances:
             )
         return amounts
 
-    def entries(self, prepared: Prepared, plan: CompiledBook) -> Openings:
-        """Return the entries for a run; accounts that the plan does not know carry nothing into it.
+    def accounts_in(self, book: Sequence[Policy]) -> tuple[str, ...]:
+        """Return the accounts with entries: a run carries them through even where nothing of it feeds them.
 
-        LedgerError for an account that no policy of the book has, if there is money on it.
+        LedgerError for an account that no policy of the book has.
         """
-        index = np.array(
-            [plan.accounts.index(name) if name in plan.accounts else -1 for name in self.account], dtype=np.int64
+        known = accounts_of(book)
+        unknown = sorted(set(self.account) - set(known))
+        if unknown:
+            raise LedgerError(f"opening: account: expected one of {', '.join(known)}, got {', '.join(unknown)}")
+        return tuple(name for name in known if name in set(self.account))
+
+    def entries(self, prepared: Prepared, plan: CompiledBook) -> Openings:
+        """Return the entries for a run whose plan knows all their accounts."""
+        place = {name: index for index, name in enumerate(plan.accounts)}
+        index = np.array([place[name] for name in self.account], dtype=np.int64)
+        return Openings(
+            *(frozen(array) for array in (prepared.opening_persons, self.key, index, self.base_fen, self.paid_fen))
         )
-        lost = (index < 0) & ((self.base_fen != 0) | (self.paid_fen != 0))
-        if lost.any():
-            names = sorted({name for name, gone in zip(self.account, lost, strict=True) if gone})
-            raise LedgerError(f"opening: account: expected one of {', '.join(plan.accounts)}, got {', '.join(names)}")
-        kept = index >= 0
-        arrays = [prepared.opening_persons, self.key, index, self.base_fen, self.paid_fen]
-        if not kept.any():
-            return no_openings()
-        frozen = []
-        for array in arrays:
-            chosen = np.ascontiguousarray(array[kept], dtype=np.int64)
-            chosen.flags.writeable = False
-            frozen.append(chosen)
-        return Openings(*frozen)

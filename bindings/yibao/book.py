@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import NamedTuple
 
+from yibao_core.errors import PolicyError
 from yibao_core.policy import Policy
 from yibao_core.policy_file import builtin_ids, check_book, read_policy
 
@@ -48,6 +49,16 @@ def load_policy(source: str | os.PathLike[str], parameters: Mapping[str, object]
 
 def as_book(policy: Policy | Sequence[Policy]) -> tuple[Policy, ...]:
     """Return one policy or several as a checked book."""
-    book = (policy,) if isinstance(policy, Policy) else tuple(policy)
+    if isinstance(policy, Policy):
+        book: tuple[Policy, ...] = (policy,)
+    elif isinstance(policy, Sequence) and not isinstance(policy, str):
+        book = tuple(policy)
+    else:
+        raise PolicyError(f"policy: expected what load_policy returns, or a list of it, got {policy!r}")
+    if not book:
+        raise PolicyError("policy: expected at least one policy, got an empty list")
+    for entry in book:
+        if not isinstance(entry, Policy):
+            raise PolicyError(f"policy: expected what load_policy returns, got {entry!r}")
     check_book(book)
     return book

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from yibao.dates import to_days, to_moments
 from yibao.ids import encode, read_ids, same_kind, text_buffers, words
-from yibao.ledger import MONEY, REQUIRED, Ledger
+from yibao.ledger import MONEY, PAID, REQUIRED, Ledger
 from yibao.money import to_fen
 from yibao.words import care_index, category_mask, look_up, truth
 from yibao_core.errors import LedgerError
@@ -36,6 +36,7 @@ class Prepared(NamedTuple):
     settlement_ids: pa.ChunkedArray  # of the ledger's own rows, normalised
     ids_changed: int
     present: frozenset[str]  # our columns that the ledger has
+    in_history: frozenset[str]  # payment columns that only the history has
 
 
 def prepare(
@@ -73,6 +74,9 @@ def prepare(
     supplement = _nothing(np.int8)
     if reader.anywhere("has_commercial_supplement"):
         supplement = reader.read("has_commercial_supplement", flags)
+    for name in ("hospital_id", "episode_id"):  # read late, refused at once
+        if ledger.has(name):
+            reader.check_ids(name)
     if faults:
         raise LedgerError(faults)
 
@@ -91,28 +95,29 @@ def prepare(
         )
     id_words, reverses_words, texts = _settlement_words(settlement, reverses)
     columns = Columns(
-        person=_frozen(person_words[:rows]),
-        time=_frozen(moments),
-        id=_frozen(id_words),
-        reverses=_frozen(reverses_words),
-        missing=_frozen(missing),
-        day=_frozen(days),
-        category_mask=_frozen(mask),
-        care=_frozen(care),
-        region=_frozen(region),
-        birth=_frozen(birth),
-        supplement=_frozen(supplement),
-        money=tuple(_frozen(amounts) for amounts in money),
+        person=frozen(person_words[:rows]),
+        time=frozen(moments),
+        id=frozen(id_words),
+        reverses=frozen(reverses_words),
+        missing=frozen(missing),
+        day=frozen(days),
+        category_mask=frozen(mask),
+        care=frozen(care),
+        region=frozen(region),
+        birth=frozen(birth),
+        supplement=frozen(supplement),
+        money=tuple(frozen(amounts) for amounts in money),
     )
     return Prepared(
         columns,
         texts,
         rows - len(ledger),
         pa.chunked_array([chunk for part in people for chunk in part.chunks], people[0].type),
-        _frozen(person_words[rows:]),
+        frozen(person_words[rows:]),
         settlement[-1],
         ids_changed,
         frozenset(name for name in (*MONEY, "insured_region", "reverses", "birth_date") if ledger.has(name)),
+        frozenset(name for name in PAID if history is not None and history.has(name) and not ledger.has(name)),
     )
 
 
@@ -143,6 +148,14 @@ class _Reader:
             changed += fixed
         return columns, changed
 
+    def check_ids(self, name: str) -> None:
+        """Note a fault where a column of ids has a type that ids cannot have."""
+        part = self.parts[-1]
+        try:
+            read_ids(part.column(name).slice(0, 0), f"{part.what}: {part.name(name)}")
+        except LedgerError as error:
+            self.faults += error.faults
+
     def read(self, name: str, read: Callable[[pa.ChunkedArray, str], Any], pairs: bool = False) -> Any:
         """Return the arrays of all parts end to end (`pairs`: two of them)."""
         results = []
@@ -162,10 +175,11 @@ class _Reader:
 
 
 def flags(column: pa.ChunkedArray, name: str) -> NDArray[np.int8]:
-    """Return a yes/no column as 1 and 0, null and unreadable cells as 0."""
+    """Return a yes/no column as 1 and 0, -1 where a cell is null or says neither."""
     if pa.types.is_boolean(column.type):
-        return words(pc.fill_null(column, False)).astype(np.int8)
-    return np.maximum(look_up(column, truth, 0, np.int8, name), 0).astype(np.int8)
+        null = pc.is_null(column).to_numpy() if column.null_count else False
+        return np.where(null, -1, words(pc.fill_null(column, False))).astype(np.int8)
+    return look_up(column, truth, -1, np.int8, name).astype(np.int8)
 
 
 def region_codes(column: pa.ChunkedArray, name: str) -> NDArray[np.int32]:
@@ -239,7 +253,7 @@ def _hashed(column: pa.ChunkedArray) -> tuple[NDArray[np.int64], NDArray[np.int6
     )
     offsets, data = text_buffers(chunk)
     hashes = np.empty(len(chunk), dtype=np.int64)
-    offsets, data = _frozen(offsets), _frozen(data)
+    offsets, data = frozen(offsets), frozen(data)
     hash_texts(data, offsets, hashes)
     return hashes, offsets, data
 
@@ -248,7 +262,7 @@ def _nothing(dtype: Any = np.int64) -> NDArray[Any]:
     return np.empty(0, dtype=dtype)
 
 
-def _frozen(array: NDArray[Any]) -> NDArray[Any]:
+def frozen(array: NDArray[Any]) -> NDArray[Any]:
     """Return the array contiguous and read-only: a writable one would compile every kernel a second time."""
     array = np.ascontiguousarray(array)
     if array.flags.writeable:

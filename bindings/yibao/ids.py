@@ -133,8 +133,14 @@ def words(column: pa.ChunkedArray | pa.Array) -> NDArray[Any]:
     return array
 
 
+def taken(column: pa.ChunkedArray, rows: NDArray[np.int64]) -> pa.Array:
+    """Return a column's cells at some rows as one array."""
+    cells = column.take(pa.array(rows)).combine_chunks()
+    return cells.chunk(0) if isinstance(cells, pa.ChunkedArray) and cells.num_chunks else cells
+
+
 def mask_id(value: Any) -> str:
     """Return an id as it may stand in a report: its last four characters, of a short one the last."""
-    text = "" if value is None else str(value)
+    text = "" if value is None else str(value).strip()
     shown = 4 if len(text) >= 8 else 1
     return "*" * (len(text) - shown) + text[len(text) - shown :] if len(text) > shown else "*" * len(text)

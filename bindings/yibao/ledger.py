@@ -83,10 +83,11 @@ def column_names(columns: ColumnMap) -> dict[str, str]:
 class Ledger:
     """A table read by our column names, whatever its own are."""
 
-    def __init__(self, source: Any, columns: ColumnMap = None, what: str = "ledger") -> None:
+    def __init__(self, source: Any, columns: ColumnMap = None, what: str = "ledger", own: Collection[str] = ()) -> None:
+        """`own`: columns that stand under our names whatever `columns` says."""
         self.table = as_table(source, what)
         self.what = what
-        self._names = column_names(columns)
+        self._names = {name: theirs for name, theirs in column_names(columns).items() if name not in own}
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
@@ -145,6 +146,14 @@ def as_table(source: Any, what: str) -> pa.Table:
     doubled = sorted({name for name in table.column_names if table.column_names.count(name) > 1})
     if doubled:
         raise LedgerError([f"{what}: {name}: expected one column of this name, got several" for name in doubled])
+    return _without_views(table)
+
+
+def _without_views(table: pa.Table) -> pa.Table:
+    """Return the table with plain text for string views, which Arrow's functions mostly do not take."""
+    for index, field in enumerate(table.schema):
+        if pa.types.is_string_view(field.type):
+            table = table.set_column(index, field.name, table.column(index).cast(pa.large_string()))
     return table
 
 

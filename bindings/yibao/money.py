@@ -12,17 +12,16 @@ from yibao.ids import words
 from yibao_core.errors import LedgerError
 from yibao_core.money import NOT_FEN, NULL_FEN, ROW_MAX_FEN
 
-OUT_OF_RANGE_FEN = ROW_MAX_FEN + 1
 FLOAT_TOLERANCE = 1e-4  # of a fen: what a sum of two-decimal floats may be off
 MONEY_TYPES = ("decimal128", "decimal64", "int64_fen")
 _PLAIN = r"^[+-]?[0-9]{1,15}(\.[0-9]{1,2})?$"
 
 
-def to_fen(column: pa.ChunkedArray, name: str) -> NDArray[np.int64]:
+def to_fen(column: pa.ChunkedArray, name: str, limit_fen: int = ROW_MAX_FEN) -> NDArray[np.int64]:
     """Return a money column as read-only int64 fen: NULL_FEN for null, NOT_FEN for what is no whole fen.
 
     Decimals with scale <= 2, floats within 1e-4 fen, text in yuan, integers in a column `<name>_fen`; LedgerError
-    for anything else. `decimal64(18, 2)` and integers without nulls are viewed, not copied.
+    for anything else. What lies beyond `limit_fen` may come back as any amount beyond it. `decimal64(18, 2)` and integers without nulls are viewed, not copied.
     """
     kind = column.type
     if pa.types.is_dictionary(kind):
@@ -33,7 +32,7 @@ def to_fen(column: pa.ChunkedArray, name: str) -> NDArray[np.int64]:
             raise LedgerError(
                 f"{name}: expected decimal yuan, or integers in a column named {name}_fen, got {kind} without a unit"
             )
-        return _with_nulls(column.cast(pa.int64()), 1)
+        return _with_nulls(column.cast(pa.int64()))
     if name.endswith("_fen") and not pa.types.is_null(kind):
         raise LedgerError(f"{name}: expected integers of fen, got {kind}")
     if pa.types.is_null(kind):
@@ -41,11 +40,11 @@ def to_fen(column: pa.ChunkedArray, name: str) -> NDArray[np.int64]:
     if pa.types.is_decimal(kind):
         if not 0 <= kind.scale <= 2:
             raise LedgerError(f"{name}: expected yuan with at most 2 decimals, got {kind}")
-        return _from_decimal(column, kind)
+        return _from_decimal(column, kind, limit_fen)
     if pa.types.is_floating(kind):
-        return _from_float(column.cast(pa.float64()))
+        return _from_float(column.cast(pa.float64()), limit_fen)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
-        return _from_text(column.cast(pa.large_string()))
+        return _from_text(column.cast(pa.large_string()), limit_fen)
     raise LedgerError(f"{name}: expected money (decimal, text, float or {name}_fen), got {kind}")
 
 
@@ -54,23 +53,20 @@ def _frozen(array: NDArray[np.int64]) -> NDArray[np.int64]:
     return array
 
 
-def _with_nulls(column: pa.ChunkedArray, factor: int) -> NDArray[np.int64]:
-    if column.null_count == 0 and factor == 1:
+def _with_nulls(column: pa.ChunkedArray) -> NDArray[np.int64]:
+    if column.null_count == 0:
         return words(column)
-    filled = pc.fill_null(column, 0) if column.null_count else column
-    amounts = words(filled).astype(np.int64) if factor == 1 else _scaled(words(filled), factor)
-    if column.null_count:
-        amounts = amounts.copy() if not amounts.flags.writeable else amounts
-        amounts[pc.is_null(column).to_numpy()] = NULL_FEN
+    amounts = words(pc.fill_null(column, 0)).copy()
+    amounts[pc.is_null(column).to_numpy()] = NULL_FEN
     return _frozen(amounts)
 
 
-def _scaled(amounts: NDArray[np.int64], factor: int) -> NDArray[np.int64]:
-    bounded = np.clip(amounts, -OUT_OF_RANGE_FEN, OUT_OF_RANGE_FEN)
+def _scaled(amounts: NDArray[np.int64], factor: int, limit_fen: int) -> NDArray[np.int64]:
+    bounded = np.clip(amounts, -limit_fen - 1, limit_fen + 1)
     return bounded * factor
 
 
-def _from_decimal(column: pa.ChunkedArray, kind: pa.DataType) -> NDArray[np.int64]:
+def _from_decimal(column: pa.ChunkedArray, kind: pa.DataType, limit_fen: int) -> NDArray[np.int64]:
     factor = 10 ** (2 - kind.scale)
     if kind.bit_width > 128:
         column = column.cast(pa.decimal128(38, kind.scale))
@@ -86,11 +82,11 @@ def _from_decimal(column: pa.ChunkedArray, kind: pa.DataType) -> NDArray[np.int6
             if chunk.type.precision > 18:
                 beyond = low_high[:, 1] != amounts >> 63  # does not fit 64 bits
                 if beyond.any():
-                    amounts[beyond] = np.where(low_high[beyond, 1] < 0, -OUT_OF_RANGE_FEN, OUT_OF_RANGE_FEN)
+                    amounts[beyond] = np.where(low_high[beyond, 1] < 0, -limit_fen - 1, limit_fen + 1)
         else:
             amounts = data.view(np.int64 if width == 8 else np.int32).astype(np.int64, copy=False)
         if factor != 1:
-            amounts = _scaled(amounts, factor)
+            amounts = _scaled(amounts, factor, limit_fen)
         if chunk.null_count:
             amounts = np.where(chunk.is_null().to_numpy(zero_copy_only=False), NULL_FEN, amounts)
         chunks.append(amounts)
@@ -98,33 +94,33 @@ def _from_decimal(column: pa.ChunkedArray, kind: pa.DataType) -> NDArray[np.int6
     return _frozen(joined)
 
 
-def _from_float(column: pa.ChunkedArray) -> NDArray[np.int64]:
+def _from_float(column: pa.ChunkedArray, limit_fen: int) -> NDArray[np.int64]:
     null = pc.is_null(column).to_numpy()
     yuan = words(pc.fill_null(column, 0.0))
     with np.errstate(invalid="ignore", over="ignore"):
         fen = yuan * 100.0
         whole = np.rint(fen)
         exact = np.isfinite(fen) & (np.abs(fen - whole) <= FLOAT_TOLERANCE)
-        bounded = np.clip(np.where(exact, whole, 0.0), -OUT_OF_RANGE_FEN, OUT_OF_RANGE_FEN)
+        bounded = np.clip(np.where(exact, whole, 0.0), -limit_fen - 1, limit_fen + 1)
     amounts = np.where(exact, bounded.astype(np.int64), NOT_FEN)
     return _frozen(np.where(null, NULL_FEN, amounts))
 
 
-def _from_text(column: pa.ChunkedArray) -> NDArray[np.int64]:
+def _from_text(column: pa.ChunkedArray, limit_fen: int) -> NDArray[np.int64]:
     column = pc.utf8_trim_whitespace(column)
     null = pc.fill_null(pc.equal(pc.binary_length(column), 0), True).to_numpy()
     plain = pc.fill_null(pc.match_substring_regex(column, _PLAIN), False)
     amounts = np.full(len(column), NULL_FEN, dtype=np.int64)
     rows = np.flatnonzero(plain.to_numpy())
     decimals = pc.replace_substring_regex(column.filter(plain), r"^\+", "").cast(pa.decimal128(20, 2))
-    amounts[rows] = np.clip(_from_decimal(decimals, decimals.type), -OUT_OF_RANGE_FEN, OUT_OF_RANGE_FEN)
+    amounts[rows] = np.clip(_from_decimal(decimals, decimals.type, limit_fen), -limit_fen - 1, limit_fen + 1)
     odd = np.flatnonzero(~plain.to_numpy() & ~null)
     if len(odd):
-        amounts[odd] = [_odd_text(text) for text in column.take(pa.array(odd)).to_pylist()]
+        amounts[odd] = [_odd_text(text, limit_fen) for text in column.take(pa.array(odd)).to_pylist()]
     return _frozen(amounts)
 
 
-def _odd_text(text: str) -> int:
+def _odd_text(text: str, limit_fen: int) -> int:
     """Return fen for text such as 46.620000000000005 or 1.5e3, by the rule for floats; NOT_FEN for what is no number."""
     try:
         fen = Decimal(text) * 100
@@ -133,8 +129,8 @@ def _odd_text(text: str) -> int:
         return NOT_FEN
     if not fen.is_finite():
         return NOT_FEN
-    if abs(whole) > ROW_MAX_FEN:
-        return OUT_OF_RANGE_FEN if whole > 0 else -OUT_OF_RANGE_FEN
+    if abs(whole) > limit_fen:
+        return limit_fen + 1 if whole > 0 else -limit_fen - 1
     return int(whole) if abs(fen - whole) <= Decimal(str(FLOAT_TOLERANCE)) else NOT_FEN
 
 

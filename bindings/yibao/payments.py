@@ -27,7 +27,7 @@ from yibao_core.deltas import (
     Lines,
 )
 from yibao_core.errors import LedgerError
-from yibao_core.money import NOT_FEN, NULL_FEN
+from yibao_core.money import NOT_FEN, NULL_FEN, YEAR_MAX_FEN
 from yibao_core.plan import CompiledBook
 from yibao_core.policy import LAYERS
 from yibao_core.routing import (
@@ -44,7 +44,7 @@ from yibao_core.shards import Settled
 
 PAYER = "catastrophic_insurance"
 LAYER_NAMES = (*LAYERS, "personal")
-KEY_COLUMNS = ("person_id", "benefit_year", "fund", "layer", "payee_kind", "payee_id", "amount")
+KEY_COLUMNS = ("person_id", "benefit_year", "fund", "layer", "payee_kind", "payee_id")
 
 Fen = NDArray[np.int64]
 
@@ -66,18 +66,26 @@ def read_previous(source: Any) -> Previous | None:
     if source is None:
         return None
     table = as_table(source, "previous_transfers")
+    amount_name = "amount_fen" if "amount_fen" in table.column_names else "amount"
     faults = [
         f"previous_transfers: {name}: expected a column, got none"
-        for name in KEY_COLUMNS
+        for name in (*KEY_COLUMNS, amount_name)
         if name not in table.column_names
     ]
     if faults:
         raise LedgerError(faults)
-    amount_name = "amount"
-    amount = to_fen(table[amount_name], "previous_transfers: amount")
-    if ((amount == NULL_FEN) | (amount == NOT_FEN)).any():
-        faults.append("previous_transfers: amount: expected whole fen in every row")
+    amount = to_fen(table[amount_name], f"previous_transfers: {amount_name}", YEAR_MAX_FEN)
+    if ((amount == NULL_FEN) | (amount == NOT_FEN) | (amount > YEAR_MAX_FEN) | (amount < -YEAR_MAX_FEN)).any():
+        faults.append(f"previous_transfers: {amount_name}: expected whole fen in every row")
     person_ids, _ = read_ids(table["person_id"], "previous_transfers: person_id")
+    if person_ids.null_count:
+        faults.append(f"previous_transfers: person_id: expected no null, got {person_ids.null_count}")
+    try:
+        year = table["benefit_year"].cast(pa.int64())
+    except pa.ArrowInvalid:
+        year = pa.chunked_array([pa.nulls(len(table), pa.int64())])
+    if year.null_count:
+        faults.append("previous_transfers: benefit_year: expected a year in every row")
     codes = {}
     for name, words in (("fund", FUNDS), ("layer", LAYER_NAMES), ("payee_kind", PAYEE_KINDS)):
         index = pc.index_in(table[name].cast(pa.string()), pa.array(words))
@@ -89,7 +97,7 @@ def read_previous(source: Any) -> Previous | None:
     payees, _ = read_ids(table["payee_id"], "previous_transfers: payee_id")
     return Previous(
         person_ids,
-        table["benefit_year"].cast(pa.int64()).to_numpy(),
+        year.to_numpy(),
         codes["fund"],
         codes["layer"],
         codes["payee_kind"],
@@ -160,9 +168,9 @@ class Payments:
         seen = np.flatnonzero(years.last_row >= 0)
         if self._ledger.has("has_social_card_account"):
             cells = self._ledger.column("has_social_card_account").take(pa.array(years.last_row[seen]))
-            null = pc.is_null(cells).to_numpy()
-            social[seen] = yes_no(cells, "has_social_card_account") > 0
-            unknown[seen] = null
+            answer = yes_no(cells, "has_social_card_account")
+            social[seen] = answer > 0
+            unknown[seen] = answer < 0
         if previous is not None:  # no row in the window says: the account that was paid last
             unseen = years.last_row[years.of_previous] < 0
             to_person = unseen & (previous.kind <= 1)

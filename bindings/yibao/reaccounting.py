@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from yibao.book import as_book
 from yibao.columns import Prepared, prepare, region_codes
-from yibao.ids import read_ids
+from yibao.ids import read_ids, taken
 from yibao.ledger import MONEY, PAID, ColumnMap, Ledger
 from yibao.money import check_money, from_fen, yuan
 from yibao.payments import Payments, read_previous
@@ -31,7 +31,7 @@ from yibao_core.errors import LedgerError, RecordedAfterChangeError
 from yibao_core.plan import CompiledBook
 from yibao_core.policy import LAYERS, Policy
 from yibao_core.records import CHANGED, FROZEN
-from yibao_core.shards import Settled, no_openings
+from yibao_core.shards import Settled
 
 DECREASES = ("waive", "recover")
 REJECTS = ("hold", "pay")
@@ -197,7 +197,6 @@ def reaccount(
     plan, settled = run(
         book,
         prepared,
-        no_openings(),
         reaccount=True,
         after_change=_choices(recorded_after_change),
         forced=frozenset({"assistance", "commercial"} if supplements else ()),
@@ -318,21 +317,16 @@ def _columns_for_routing(ledger: Ledger, changed: _ChangedRows) -> None:
 def _regions(ledger: Ledger, name: str, rows: NDArray[np.int64]) -> NDArray[np.int64]:
     if not ledger.has(name):
         return np.zeros(len(rows), dtype=np.int64)
-    return region_codes(pa.chunked_array([_taken(ledger.column(name), rows)]), name).astype(np.int64)
+    return region_codes(pa.chunked_array([taken(ledger.column(name), rows)]), name).astype(np.int64)
 
 
 def _hospitals(ledger: Ledger, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], pa.Array]:
     """Return a code for each row's hospital (-1: none) and the ids behind the codes."""
     if not ledger.has("hospital_id"):
         return np.full(len(rows), -1, dtype=np.int64), pa.array([], pa.string())
-    ids, _ = read_ids(pa.chunked_array([_taken(ledger.column("hospital_id"), rows)]), "hospital_id")
+    ids, _ = read_ids(pa.chunked_array([taken(ledger.column("hospital_id"), rows)]), "hospital_id")
     encoded = ids.combine_chunks().dictionary_encode()
     if isinstance(encoded, pa.ChunkedArray):
         encoded = encoded.chunk(0)
     codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
     return codes, encoded.dictionary
-
-
-def _taken(column: pa.ChunkedArray, rows: NDArray[np.int64]) -> pa.Array:
-    taken = column.take(pa.array(rows)).combine_chunks()
-    return taken.chunk(0) if isinstance(taken, pa.ChunkedArray) and taken.num_chunks else taken

@@ -6,21 +6,25 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from yibao.columns import Prepared
-from yibao.ids import mask_id
-from yibao.ledger import IDS, MONEY, PAID, Ledger
+from yibao.dates import to_days, to_moments
+from yibao.ids import mask_id, read_ids, taken
+from yibao.ledger import IDS, MONEY, PAID, REQUIRED, Ledger
 from yibao.money import from_fen, yuan
 from yibao_core.accumulators import GROUP_BALANCES, GROUP_ID_ROW, GROUP_KEY, GROUP_ROWS
 from yibao_core.claim import COUNT_STALE_ROWS
 from yibao_core.errors import RowStatus
+from yibao_core.intake import NO_ORIGINAL
 from yibao_core.money import NOT_FEN, NULL_FEN, ROW_MAX_FEN
 from yibao_core.plan import CompiledBook
 from yibao_core.policy import LAYERS
 from yibao_core.records import FLAGS
 from yibao_core.shards import Settled
 
+YEARLY = "yearly"  # no column of the row alone is out of range: its eligible fee takes the year there
 LISTED = 20  # so many settlements are named in a summary
 
 _STATUS = pa.array([status.name for status in RowStatus])
@@ -186,11 +190,12 @@ class LedgerResult:
     ) -> None:
         """Fill in which column and value led to a code, for the rejected rows that carry it."""
         at = np.flatnonzero(chosen)
-        for name in self._candidates(code):
+        for candidate in self._candidates(code):
+            name = "eligible_fee" if candidate == YEARLY else candidate
             if not self._ledger.has(name):
                 continue
             open_at = at[columns[at] == ""]
-            bad = open_at[self._is_bad(code, name, rows[open_at])]
+            bad = open_at[self._is_bad(code, candidate, rows[open_at])]
             columns[bad] = name
             cells = self._ledger.column(name).take(pa.array(rows[bad])).to_pylist()
             values[bad] = [
@@ -200,20 +205,20 @@ class LedgerResult:
 
     def _candidates(self, code: RowStatus) -> Sequence[str]:
         if code == RowStatus.MISSING_VALUE:
-            return ("person_id", "settlement_id", "settled_at", "service_date", "category", "care_type", *MONEY)
-        if code in (RowStatus.AMOUNT_NOT_FEN, RowStatus.AMOUNT_OUT_OF_RANGE, RowStatus.WRONG_SIGN):
+            return (*REQUIRED, "catastrophic_paid")
+        if code == RowStatus.AMOUNT_OUT_OF_RANGE:
+            return (*MONEY, YEARLY)
+        if code in (RowStatus.AMOUNT_NOT_FEN, RowStatus.WRONG_SIGN):
             return MONEY
         return (_CODE_COLUMN[code],)
 
     def _is_bad(self, code: RowStatus, name: str, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return in which rows a column is what led to the code."""
+        by_amount = (RowStatus.AMOUNT_NOT_FEN, RowStatus.AMOUNT_OUT_OF_RANGE, RowStatus.WRONG_SIGN)
+        if code not in (*by_amount, RowStatus.MISSING_VALUE) or name == YEARLY:
+            return np.ones(len(rows), dtype=bool)
         if name not in MONEY:
-            if code != RowStatus.MISSING_VALUE:
-                return np.ones(len(rows), dtype=bool)
-            cells = self._ledger.column(name).take(pa.array(rows))
-            present = np.array([cell not in (None, "") for cell in cells.to_pylist()], dtype=bool)
-            if name in ("settled_at", "service_date") and not pa.types.is_temporal(cells.type):
-                present[:] = False  # text that is no date: the value shows it
-            return ~present
+            return self._is_missing(name, rows)
         amounts = self._prepared.columns.money[MONEY.index(name)][self._prepared.history_rows + rows]
         null: NDArray[np.bool_] = amounts == NULL_FEN
         broken: NDArray[np.bool_] = amounts == NOT_FEN
@@ -224,11 +229,23 @@ class LedgerResult:
         readable: NDArray[np.bool_] = ~(null | broken)
         if code == RowStatus.WRONG_SIGN:
             reverses = self._prepared.columns.reverses
-            negative = np.ones(len(rows), dtype=np.int64)
+            sign = np.ones(len(rows), dtype=np.int64)
             if len(reverses):
-                negative[reverses[self._prepared.history_rows + rows] != -(2**63)] = -1
-            return readable & (amounts * negative < 0)
-        return readable & (np.abs(amounts) > ROW_MAX_FEN)
+                sign[reverses[self._prepared.history_rows + rows] != NO_ORIGINAL] = -1
+            return readable & (np.sign(amounts) * sign < 0) & (name != "personal_paid")
+        return readable & ((amounts > ROW_MAX_FEN) | (amounts < -ROW_MAX_FEN))
+
+    def _is_missing(self, name: str, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return which cells of a required column are null, or cannot be read as what they should be."""
+        cells = pa.chunked_array([taken(self._ledger.column(name), rows)])
+        if name == "settled_at":
+            return to_moments(cells, name)[1]
+        if name == "service_date":
+            return to_days(cells, name, 0)[1]
+        if name in IDS:
+            cells = read_ids(cells, name)[0]
+        missing: NDArray[np.bool_] = pc.is_null(cells).to_numpy()
+        return missing
 
 
 def flag_texts(flags: NDArray[Any]) -> pa.Array:
@@ -239,11 +256,13 @@ def flag_texts(flags: NDArray[Any]) -> pa.Array:
 
 
 def with_recorded(table: pa.Table, new: dict[str, Any]) -> pa.Table:
-    """Return the table with new columns behind its own; own columns of the same names become `<name>_recorded`."""
+    """Return the table with new columns behind its own; own columns of the same names become `<name>_recorded`,
+    whichever unit they are in."""
     names = []
+    taken = {*new, *(name.removesuffix("_fen") for name in new), *(f"{name}_fen" for name in new if name in MONEY)}
     for name in table.column_names:
         own = name
-        if own in new:
+        if own in taken:
             own = f"{name}_recorded"
             while own in table.column_names or own in names:
                 own += "_recorded"

@@ -7,9 +7,10 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from yibao.balances import Balances
 from yibao.columns import Prepared
 from yibao.dates import day_number
-from yibao.ledger import PAID
+from yibao.ledger import MONEY, PAID
 from yibao_core.claim import (
     COUNT_NEEDS,
     OPTION_AFTER_CHANGE,
@@ -20,29 +21,35 @@ from yibao_core.claim import (
 )
 from yibao_core.errors import LedgerError, ParameterError, PolicyError, RowStatus
 from yibao_core.intake import INTAKE_BOOK, INTAKE_KNOWN_AS_SETTLED, INTAKE_KNOWN_DAY, INTAKE_REACCOUNT, INTAKES
-from yibao_core.plan import FOREVER_DAY, NO_POLICY_INDEX, CompiledBook, compile_book
+from yibao_core.money import NULL_FEN
+from yibao_core.plan import FOREVER_DAY, CompiledBook, compile_book
 from yibao_core.policy import FEES, LAYERS, Policy
 from yibao_core.records import record_fields
-from yibao_core.shards import Openings, Settled, settle_columns, threads_to_use
+from yibao_core.shards import Settled, no_openings, settle_columns, threads_to_use
 
 AsKnown = date | str | None
 
 
 @lru_cache(maxsize=64)
-def _compiled(digests: tuple[str, ...], recorded: frozenset[str]) -> CompiledBook:
-    return compile_book([_POLICIES[digest] for digest in digests], recorded)
+def _compiled(
+    digests: tuple[str, ...], recorded: frozenset[str], forced: frozenset[str], accounts: tuple[str, ...]
+) -> CompiledBook:
+    return compile_book([_POLICIES[digest] for digest in digests], recorded, forced, accounts)
 
 
 _POLICIES: dict[str, Policy] = {}
 
 
-def compiled(book: tuple[Policy, ...], recorded: frozenset[str]) -> CompiledBook:
+def compiled(
+    book: tuple[Policy, ...],
+    recorded: frozenset[str],
+    forced: frozenset[str] = frozenset(),
+    accounts: tuple[str, ...] = (),
+) -> CompiledBook:
     """Return the book's plan for a ledger with these recorded layers; the same book is compiled once."""
-    if len(book) >= NO_POLICY_INDEX:
-        raise PolicyError(f"book: expected fewer than {NO_POLICY_INDEX} policies, got {len(book)}")
     for policy in book:
         _POLICIES[policy.digest] = policy
-    return _compiled(tuple(policy.digest for policy in book), recorded)
+    return _compiled(tuple(policy.digest for policy in book), recorded, forced, accounts)
 
 
 def intake_settings(book: tuple[Policy, ...], as_known: AsKnown, reaccount: bool) -> NDArray[np.int64]:
@@ -67,8 +74,8 @@ def intake_settings(book: tuple[Policy, ...], as_known: AsKnown, reaccount: bool
 def run(
     book: tuple[Policy, ...],
     prepared: Prepared,
-    openings: Openings,
     *,
+    opening: Balances | None = None,
     as_known: AsKnown = None,
     reaccount: bool = False,
     after_change: Mapping[str, int] | None = None,
@@ -76,19 +83,18 @@ def run(
     threads: int | None = None,
     trace_row: int = -1,
     report: Callable[[int], None] | None = None,
-    accounts: Callable[[CompiledBook], Openings] | None = None,
 ) -> tuple[CompiledBook, Settled]:
     """Return the plan and the settled rows. ParameterError where rows reach a rule without its required parameter.
 
-    `forced` layers have a word in every record, recorded or not. `accounts` makes the opening balances once the
-    plan's accounts are known.
+    `forced` layers have a word in every record, recorded or not.
     """
     if len(book) > 1 and "insured_region" not in prepared.present:
         raise LedgerError("ledger: insured_region: expected a column (a book finds each row's policy by it)")
     recorded = frozenset(layer for layer, paid in zip(LAYERS, PAID, strict=True) if paid in prepared.present)
-    plan = compiled(book, recorded | forced)
-    if accounts is not None:
-        openings = accounts(plan)
+    accounts = opening.accounts_in(book) if opening else ()
+    carried = frozenset(layer for layer in LAYERS if _is_carried(prepared, layer, accounts))
+    plan = compiled(book, recorded, (forced | carried) - recorded, accounts)
+    openings = opening.entries(prepared, plan) if opening else no_openings()
     reversals = len(prepared.columns.reverses) > 0
     fees = {fee for fee in FEES if fee in prepared.present and (reversals or fee in plan.fees_used)}
     layers = {layer for layer, active in zip(LAYERS, plan.active, strict=True) if active}
@@ -118,6 +124,15 @@ def run(
         if unknown:
             raise LedgerError(f"ledger: birth_date: expected a column: {unknown} rows reach a rule that goes by age")
     return plan, settled
+
+
+def _is_carried(prepared: Prepared, layer: str, accounts: tuple[str, ...]) -> bool:
+    """Return whether reversals must take back a layer that only the history has a column for."""
+    name = f"{layer}_paid"
+    if name not in prepared.in_history:
+        return False
+    paid = prepared.columns.money[MONEY.index(name)][: prepared.history_rows]
+    return layer in accounts or bool(((paid != 0) & (paid != NULL_FEN)).any())
 
 
 def raise_needs(plan: CompiledBook, settled: Settled) -> None:

@@ -9,13 +9,12 @@ import pyarrow.compute as pc
 from yibao.balances import Balances
 from yibao.book import as_book
 from yibao.columns import prepare
-from yibao.ledger import ColumnMap, Ledger
+from yibao.ledger import PAID, ColumnMap, Ledger
 from yibao.money import check_money
 from yibao.result import LedgerResult
 from yibao.run import AsKnown, run
 from yibao_core.errors import ClaimError
 from yibao_core.policy import Policy
-from yibao_core.shards import no_openings
 
 
 def settle_ledger(
@@ -52,11 +51,10 @@ def settle_ledger(
     plan, settled = run(
         book,
         prepared,
-        no_openings(),
         as_known=as_known,
         threads=threads,
         report=progress,
-        accounts=(lambda plan: balances.entries(prepared, plan)) if balances else None,
+        opening=balances,
     )
     result = LedgerResult(read, prepared, plan, settled, money, show_ids)
     if strict and settled.status.any():
@@ -68,7 +66,7 @@ def settled_history(history: Any, columns: ColumnMap) -> Ledger | None:
     """Return the settled rows of an earlier run's table, None where there is no history."""
     if history is None:
         return None
-    past = Ledger(history, columns, "history")
+    past = Ledger(history, columns, "history", own=PAID)  # as settled, not as the ledger had recorded
     if "status" in past.table.column_names:
         past.table = past.table.filter(pc.equal(past.table["status"].cast(pa.string()), "SETTLED"))
     return past

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from functools import cached_property
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,6 @@ from yibao.run import run
 from yibao_core.errors import ClaimError
 from yibao_core.policy import LAYERS, Policy
 from yibao_core.records import FLAGS
-from yibao_core.shards import no_openings
 
 Accounts = Mapping[tuple[int, int, str], tuple[Decimal, Decimal]]
 """(benefit year, insured city, account) → (cumulative base, paid), yuan."""
@@ -86,10 +86,9 @@ def settle(
     plan, settled = run(
         book,
         prepared,
-        no_openings(),
         threads=1,
         trace_row=prepared.history_rows,
-        accounts=(lambda plan: balances.entries(prepared, plan)) if balances else None,
+        opening=balances,
     )
     result = LedgerResult(ledger, prepared, plan, settled, "decimal128", show_ids=True)
     if settled.status[0]:
@@ -102,7 +101,11 @@ def claim_table(claim: Mapping[str, Any]) -> pa.Table:
     """Return a mapping as a ledger of one row. ClaimError for money that is a float or an integer without unit."""
     arrays: dict[str, pa.Array] = {}
     for name, value in claim.items():
-        if name in MONEY:
+        if name.endswith("_fen") and name.removesuffix("_fen") in MONEY:
+            if value is not None and (isinstance(value, bool) or not isinstance(value, Integral)):
+                raise ClaimError("AMOUNT_NOT_FEN", f"{name}: expected an integer of fen, got {type(value).__name__}")
+            arrays[name] = pa.array([None if value is None else int(value)], pa.int64())
+        elif name in MONEY:
             if value is not None and not isinstance(value, Decimal | str):
                 raise ClaimError(
                     "AMOUNT_NOT_FEN",

@@ -21,7 +21,6 @@ from yibao.settlement import settled_history
 from yibao_core.errors import ClaimError, LedgerError
 from yibao_core.policy import LAYERS, Policy
 from yibao_core.records import FLAGS
-from yibao_core.shards import no_openings
 
 
 def explain_row(
@@ -37,9 +36,10 @@ def explain_row(
     """See `yibao.explain`."""
     ledger = Ledger(source, columns)
     row = _find(ledger, settlement_id)
-    person = ledger.column("person_id")[row].as_py()
-    own = pc.equal(ledger.column("person_id"), ledger.column("person_id")[row])
-    rows = np.flatnonzero(pc.fill_null(own, False).to_numpy()) if person is not None else np.array([row])
+    people, _ = read_ids(ledger.column("person_id"), "person_id")
+    person = people[row]
+    own = pc.fill_null(pc.equal(people, person), False).to_numpy()
+    rows = np.flatnonzero(own) if person.is_valid else np.array([row])
     ledger.table = ledger.table.take(pa.array(rows))
     at = int(np.searchsorted(rows, row))
     balances = Balances(opening) if opening is not None else None
@@ -47,11 +47,10 @@ def explain_row(
     plan, settled = run(
         as_book(policy),
         prepared,
-        no_openings(),
         as_known=as_known,
         threads=1,
         trace_row=prepared.history_rows + at,
-        accounts=(lambda plan: balances.entries(prepared, plan)) if balances else None,
+        opening=balances,
     )
     if settled.status[at]:
         result = LedgerResult(ledger, prepared, plan, settled, "decimal128", show_ids=True)

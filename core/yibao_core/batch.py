@@ -65,6 +65,7 @@ from yibao_core.reversals import (
     check_pair,
     exceeds_total,
     find_original,
+    follow,
     kind_of,
     mirror_payments,
     mode_of,
@@ -224,7 +225,7 @@ def settle_people(
                 work[record + PERSON] = -1
                 continue
             if original != NOT_SEEN:
-                work[record + GROUP] = work[original + GROUP]  # the year it belongs to, rejected or not
+                follow(work, original, record)
                 stale = stale_rows(work, order, first, index, original)
                 reversed_before = mode_of(work, original) & REVERSED != 0
                 status = check_pair(work, fields, original, record, stale >= 0, reversed_before)

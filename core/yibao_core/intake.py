@@ -372,7 +372,7 @@ def pack_rows(
             if missing & MISSING_PERSON:
                 kind = NOBODY
             supplement = 0
-            if has_supplement and supplements[row] and mask & book[policy + POLICY_SUPPLEMENT]:
+            if has_supplement and supplements[row] > 0 and mask & book[policy + POLICY_SUPPLEMENT]:
                 supplement = 1
 
             work[record + TIME] = time

@@ -111,17 +111,40 @@ class CompiledBook(NamedTuple):
     fees_used: frozenset[str]
 
 
-def compile_book(policies: Sequence[Policy], recorded: frozenset[str]) -> CompiledBook:
+def compile_book(
+    policies: Sequence[Policy],
+    recorded: frozenset[str],
+    forced: frozenset[str] = frozenset(),
+    accounts: Sequence[str] = (),
+) -> CompiledBook:
     """Return the plan of one policy or a book for a ledger whose payment columns are `recorded` (layer names).
 
-    The first policy that fits a row is its policy: longest region prefix first, then the one that
+    `forced` layers are carried although the ledger has no column for them; `accounts` have a place in balances although
+    nothing of this run feeds them. The first policy that fits a row is its policy: longest region prefix first, then the one that
     supersedes. Raises PolicyError where parameters turn a schedule upside down.
     """
-    return _Compiler(policies, recorded).compile()
+    if not policies:
+        raise PolicyError("book: expected at least one policy, got none")
+    if len(policies) >= NO_POLICY_INDEX:
+        raise PolicyError(f"book: expected fewer than {NO_POLICY_INDEX} policies, got {len(policies)}")
+    return _Compiler(policies, recorded, forced, accounts).compile()
 
 
 def days(moment: "object | None", default: int) -> int:
     return default if moment is None else int(np.datetime64(moment, "D").astype(np.int64))  # type: ignore[call-overload]
+
+
+def accounts_of(policies: Sequence[Policy]) -> list[str]:
+    """Return every account that the policies could ever feed, whatever the ledger and the parameters."""
+    names: dict[str, None] = {}
+    for policy in policies:
+        for layer in policy.layers:
+            names[layer.account] = None
+            for rule in layer.rules:
+                names[rule.account] = None
+                if rule.shared_limit:
+                    names[rule.shared_limit.account] = None
+    return list(names)
 
 
 def in_order_of_precedence(policies: Sequence[Policy]) -> list[Policy]:
@@ -143,7 +166,9 @@ def in_order_of_precedence(policies: Sequence[Policy]) -> list[Policy]:
 
 
 class _Compiler:
-    def __init__(self, policies: Sequence[Policy], recorded: frozenset[str]) -> None:
+    def __init__(
+        self, policies: Sequence[Policy], recorded: frozenset[str], forced: frozenset[str], accounts: Sequence[str]
+    ) -> None:
         self.policies = tuple(in_order_of_precedence(policies))
         self.recorded = recorded
         self.words: list[int] = []
@@ -158,8 +183,9 @@ class _Compiler:
             layer.name
             for policy in self.policies
             for layer in policy.layers
-            if layer.name in recorded or any(self._usable(policy, rule) for rule in layer.rules)
+            if layer.name in recorded | forced or any(self._usable(policy, rule) for rule in layer.rules)
         }
+        self.extra_accounts = tuple(accounts)
 
     def compile(self) -> CompiledBook:
         # Accounts first: closing balances name them in the order of the layers, whatever the policies.
@@ -171,6 +197,8 @@ class _Compiler:
                         self._account(rule.account)
                         if rule.shared_limit:
                             self._account(rule.shared_limit.account)
+        for name in self.extra_accounts:
+            self._account(name)
         self.words = [len(self.policies), len(self.accounts)]
         self.words += [0] * (POLICY_WIDTH * len(self.policies))
         for index, policy in enumerate(self.policies):

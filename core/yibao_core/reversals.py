@@ -207,6 +207,14 @@ def check_pair(work: Words, fields: Words, original: int, reversal: int, earlier
 
 
 @kernel
+def follow(work: Words, original: int, reversal: int) -> None:
+    """Give a reversal its original's policy and group: it belongs to that year, rejected or not."""
+    policy = work[original + HEAD] & (NO_POLICY_INDEX << SHIFT_POLICY)
+    work[reversal + HEAD] = work[reversal + HEAD] & ~(NO_POLICY_INDEX << SHIFT_POLICY) | policy
+    work[reversal + GROUP] = work[original + GROUP]
+
+
+@kernel
 def mirror_payments(work: Words, fields: Words, original: int, reversal: int) -> None:
     """Write the original's payments, negated, as the reversal's."""
     for layer in range(LAYERS_COUNT):
@@ -285,7 +293,7 @@ def take_out_pairs(
                 add_flags(work, reversal, ORIGINAL_NOT_SEEN)
                 set_mode(work, reversal, TAKEN_OUT | window_mode(work, reversal))
                 continue
-            work[reversal + GROUP] = work[original + GROUP]  # the year it belongs to, rejected or not
+            follow(work, original, reversal)
             status = check_pair(
                 work, fields, original, reversal,
                 comes_before(work, original, reversal, texts),
