@@ -4,8 +4,10 @@ Nothing is computed here: cells become integers, and what cannot be read is mark
 judge. What is wrong with the table as a whole (a missing column, a wrong type) is reported at once.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -21,8 +23,9 @@ from yibao_core.errors import LedgerError
 from yibao_core.intake import MISSING_CELL, MISSING_DAY, MISSING_PERSON, NO_DAY, NO_ORIGINAL, Columns
 from yibao_core.order import Texts, hash_texts, no_texts
 from yibao_core.records import UNREADABLE_TIME
+from yibao_core.shards import threads_to_use
 
-T = TypeVar("T")
+ROWS_FOR_THREADS = 100_000
 
 
 class Prepared(NamedTuple):
@@ -45,35 +48,35 @@ def prepare(
     opening_person: pa.ChunkedArray | None,
     masks: "Callable[[NDArray[Any], pa.ChunkedArray, NDArray[Any]], NDArray[Any]] | None" = None,
     extra_required: Sequence[str] = (),
+    threads: int | None = None,
 ) -> Prepared:
     """Return the ledger's (and the history's) columns as kernel arrays.
 
     `masks` may replace the sets of categories: it gets them with the person ids and the service days. Raises
-    LedgerError with every missing column and every column of a wrong type.
+    LedgerError with every missing column and every column of a wrong type. Columns are read by `threads` at once.
     """
     parts = [part for part in (history, ledger) if part is not None]
     faults = [fault for part in parts for fault in part.missing(REQUIRED)] + ledger.missing(extra_required)
     if faults:
         raise LedgerError(faults)
     reader = _Reader(parts, faults)
-    person, ids_changed = reader.ids("person_id")
-    settlement, changed = reader.ids("settlement_id")
-    ids_changed += changed
-    has_reverses = any(part.has("reverses") for part in parts)
-    reverses, changed = reader.ids("reverses") if has_reverses else ([], 0)
-    ids_changed += changed
-    days, day_missing = reader.read("service_date", lambda c, n: to_days(c, n, 0), pairs=True)
-    moments, time_missing = reader.read("settled_at", to_moments, pairs=True)
-    mask = reader.read("category", lambda c, n: look_up(c, category_mask, -1, np.int16, n))
-    care = reader.read("care_type", lambda c, n: look_up(c, care_index, -2, np.int8, n))
-    money = [reader.read(name, to_fen) if reader.anywhere(name) else _nothing() for name in MONEY]
-    region = reader.read("insured_region", region_codes) if reader.anywhere("insured_region") else _nothing(np.int32)
-    birth = _nothing(np.int32)
-    if reader.anywhere("birth_date"):
-        birth = reader.read("birth_date", lambda c, n: to_days(c, n, NO_DAY), pairs=True)[0]
-    supplement = _nothing(np.int8)
-    if reader.anywhere("has_commercial_supplement"):
-        supplement = reader.read("has_commercial_supplement", flags)
+    with _hands(len(ledger), threads) as start:
+        ids = [start(reader.ids, name) for name in ("person_id", "settlement_id", "reverses")]
+        day = start(reader.read, "service_date", lambda c, n: to_days(c, n, 0), True)
+        time = start(reader.read, "settled_at", to_moments, True)
+        categories = start(reader.read, "category", lambda c, n: look_up(c, category_mask, -1, np.int16, n))
+        cares = start(reader.read, "care_type", lambda c, n: look_up(c, care_index, -2, np.int8, n))
+        amounts = [start(reader.read, name, to_fen) for name in MONEY]
+        regions = start(reader.read, "insured_region", region_codes)
+        births = start(reader.read, "birth_date", lambda c, n: to_days(c, n, NO_DAY)[0])
+        supplements = start(reader.read, "has_commercial_supplement", flags)
+    (person, _), (settlement, _), (reverses, _) = (future.result() for future in ids)
+    ids_changed = sum(future.result()[1] for future in ids)
+    (days, day_missing), (moments, time_missing) = day.result(), time.result()
+    mask, care = categories.result(), cares.result()
+    money = [future.result() for future in amounts]
+    region, birth = regions.result().astype(np.int32, copy=False), births.result().astype(np.int32, copy=False)
+    supplement = supplements.result().astype(np.int8, copy=False)
     for name in ("hospital_id", "episode_id"):  # read late, refused at once
         if ledger.has(name):
             reader.check_ids(name)
@@ -106,7 +109,7 @@ def prepare(
         region=frozen(region),
         birth=frozen(birth),
         supplement=frozen(supplement),
-        money=tuple(frozen(amounts) for amounts in money),
+        money=tuple(frozen(column) for column in money),
     )
     return Prepared(
         columns,
@@ -119,6 +122,23 @@ def prepare(
         frozenset(name for name in (*MONEY, "insured_region", "reverses", "birth_date") if ledger.has(name)),
         frozenset(name for name in PAID if history is not None and history.has(name) and not ledger.has(name)),
     )
+
+
+@contextmanager
+def _hands(rows: int, threads: int | None) -> Iterator[Callable[..., "Future[Any]"]]:
+    """Give a function that starts a job: on a thread of a pool where the ledger is large, else at once."""
+    count = threads_to_use(threads)
+    if count == 1 or rows < ROWS_FOR_THREADS:
+        yield _done
+    else:
+        with ThreadPoolExecutor(count) as pool:
+            yield pool.submit
+
+
+def _done(job: Callable[..., Any], *arguments: Any) -> "Future[Any]":
+    future: Future[Any] = Future()
+    future.set_result(job(*arguments))
+    return future
 
 
 class _Reader:
@@ -136,7 +156,10 @@ class _Reader:
         return (pa.chunked_array([pa.nulls(len(part))]), name) if own is None else (part.column(name), own)
 
     def ids(self, name: str) -> tuple[list[pa.ChunkedArray], int]:
-        columns, changed = [], 0
+        columns: list[pa.ChunkedArray] = []
+        changed = 0
+        if not self.anywhere(name):
+            return columns, changed
         for part in self.parts:
             column, own = self._column(part, name)
             try:
@@ -157,8 +180,10 @@ class _Reader:
             self.faults += error.faults
 
     def read(self, name: str, read: Callable[[pa.ChunkedArray, str], Any], pairs: bool = False) -> Any:
-        """Return the arrays of all parts end to end (`pairs`: two of them)."""
+        """Return the arrays of all parts end to end (`pairs`: two of them); nothing where no part has the column."""
         results = []
+        if not self.anywhere(name):
+            return _nothing()
         for part in self.parts:
             column, own = self._column(part, name)
             try:

@@ -192,6 +192,7 @@ def reaccount(
         previous.person_ids if previous else None,
         listed.masks if listed else None,
         required,
+        threads,
     )
     supplements = len(prepared.columns.supplement) > 0
     plan, settled = run(

@@ -47,7 +47,7 @@ def settle_ledger(
     read = Ledger(ledger, columns)
     past = settled_history(history, columns)
     balances = Balances(opening) if opening is not None else None
-    prepared = prepare(read, past, balances.person_ids if balances else None)
+    prepared = prepare(read, past, balances.person_ids if balances else None, threads=threads)
     plan, settled = run(
         book,
         prepared,

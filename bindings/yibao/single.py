@@ -82,7 +82,7 @@ def settle(
     if original is not None:
         history = Ledger(claim_table(_as_settled(original)), what="original")
     balances = Balances(_opening_table(opening, claim)) if opening else None
-    prepared = prepare(ledger, history, balances.person_ids if balances else None)
+    prepared = prepare(ledger, history, balances.person_ids if balances else None, threads=1)
     plan, settled = run(
         book,
         prepared,

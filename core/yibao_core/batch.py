@@ -80,6 +80,7 @@ from yibao_core.reversals import (
 
 SETTLED = int(RowStatus.SETTLED)
 NO_POLICY = int(RowStatus.NO_POLICY)
+ELIGIBLE_EXCEEDS_TOTAL = int(RowStatus.ELIGIBLE_EXCEEDS_TOTAL)
 BIRTH_DATE_MISSING = int(RowStatus.BIRTH_DATE_MISSING)
 REVERSAL_WITHOUT_ORIGINAL = int(RowStatus.REVERSAL_WITHOUT_ORIGINAL)
 PAID_EXCEEDS_TOTAL = int(RowStatus.PAID_EXCEEDS_TOTAL)
@@ -216,6 +217,10 @@ def settle_people(
             kind = kind_of(work, record)
             status = status_of(work, record)
             original = NOT_SEEN
+            if status == ELIGIBLE_EXCEEDS_TOTAL and kind == REVERSAL and unseen_status(book, work, record) == NO_POLICY:
+                # Only a reversal whose original nobody has seen needs a policy of its own; that code wins.
+                if find_original(work, fields, order, first, end, by_id, record, texts) == NOT_SEEN:
+                    status = NO_POLICY
             if kind == REVERSAL and status == SETTLED and (row < history_rows or not reaccount):
                 original = find_original(work, fields, order, first, end, by_id, record, texts)
             if row < history_rows:
