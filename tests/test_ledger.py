@@ -384,3 +384,19 @@ def test_threads_do_not_change_anything(threads: int) -> None:
     """Serial and parallel agree to the fen."""
     table = ledger(28, person_id=[f"P{number % 9}" for number in range(28)])
     assert settle(table, threads=threads).table.to_pylist() == settle(table).table.to_pylist()
+
+
+def test_a_settled_table_can_be_written_under_the_national_names() -> None:
+    """The column map nhsa reads and writes: payments as computed under its names, what it brought as recorded."""
+    from yibao.ledger import NHSA, with_names
+
+    row = {"setl_id": "S1", "psn_no": "P1", "setl_time": date(2019, 3, 2), "enddate": date(2019, 3, 1),
+           "psn_idet_type": "ordinary", "med_type": "2101", "medfee_sumamt": "40000", "inscp_scp_amt": "30000",
+           "hifmi_pay": "1.00"}  # fmt: skip
+    ledger = pa.table({name: pa.array([cell]) for name, cell in row.items()})
+    settled = yibao.settle_ledger(ledger, yibao.load_policy("weihai-2019"), columns="nhsa").table
+    written = with_names(settled, "nhsa")
+    assert written["hifmi_pay"].to_pylist() == [Decimal("7200.00")]
+    assert written["hifmi_pay_recorded"].to_pylist() == ["1.00"]
+    assert not set(written.column_names) & (set(NHSA) - {"category"})
+    assert with_names(settled, None) is settled or with_names(settled, None).equals(settled)

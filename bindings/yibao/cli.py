@@ -20,7 +20,7 @@ from yibao_core.toml_values import hint, shown
 try:
     import typer
 
-    from yibao.progress import print_policies, print_policy, print_summary, row_progress
+    from yibao.terminal import print_policies, print_policy, print_summary, row_progress
 except ModuleNotFoundError as missing:  # the library works without them, the command does not
     sys.stderr.write(f"yibao: the command line needs {missing.name}: pip install 'yibao[cli]'\n")
     raise SystemExit(2) from None
@@ -65,6 +65,9 @@ History = Annotated[Path | None, typer.Option(metavar="FILE", help="Settled rows
 Columns = Annotated[
     list[str] | None,
     typer.Option(metavar="nhsa|FILE|OURS=THEIRS", help="How the ledger names its columns; the later option wins."),
+]
+WriteColumns = Annotated[
+    str | None, typer.Option(metavar="nhsa", help="Name the settled table's columns as this map does.")
 ]
 Threads = Annotated[int | None, typer.Option(min=1, help="One a core unless said otherwise.")]
 MaxRejects = Annotated[int, typer.Option(min=0, metavar="N", help="More rejected rows than this: exit code 1.")]
@@ -116,6 +119,7 @@ def settle(
     opening: Opening = None,
     history: History = None,
     columns: Columns = None,
+    write_columns: WriteColumns = None,
     threads: Threads = None,
     max_rejects: MaxRejects = 0,
     show_ids: ShowIds = False,
@@ -123,9 +127,11 @@ def settle(
 ) -> None:
     """Settle every row of a ledger under a policy, or under a book of several."""
     from yibao.files import check_output, write_outputs
+    from yibao.ledger import column_names, with_names
 
     check_output(out, _given(ledger, opening, history))
     book, column_map, known = _book(policy, parameters), _column_map(columns), _as_known(as_known)
+    column_names(write_columns)
     table = _read(ledger)
     options = {"opening": _read(opening), "history": _read(history)}
     import yibao
@@ -141,7 +147,7 @@ def settle(
             progress=progress,
             **options,
         )
-    tables = {"settled": result.table, "rejects": result.rejects, "closing": result.closing}
+    tables = {"settled": with_names(result.table, write_columns), "rejects": result.rejects, "closing": result.closing}
     write_outputs(out, tables, {"rejects"}, result.summary)
     if not quiet:
         print_summary(result.summary, out)
@@ -177,6 +183,7 @@ def reaccount(
     ] = MissingPaid.REFUSE,
     history: History = None,
     columns: Columns = None,
+    write_columns: WriteColumns = None,
     threads: Threads = None,
     max_rejects: MaxRejects = 0,
     show_ids: ShowIds = False,
@@ -184,10 +191,12 @@ def reaccount(
 ) -> None:
     """Settle a paid ledger again under a policy as known now, and say who is owed the difference."""
     from yibao.files import check_output, write_outputs
+    from yibao.ledger import column_names, with_names
 
     check_output(out, _given(ledger, roster, history, *(previous or [])))
     book, column_map = _book(policy, parameters), _column_map(columns)
     after_change = _after_change(recorded_after_change or [])
+    column_names(write_columns)
     table = _read(ledger)
     options = {"roster": _read(roster), "history": _read(history), "previous_transfers": _read_all(previous or [])}
     import yibao
@@ -211,6 +220,7 @@ def reaccount(
         "settled", "deltas", "transfers", "transfer_lines", "payment_orders", "decreases", "held", "unrouted", "rejects",
     )  # fmt: skip
     tables = {name: getattr(result, name) for name in names}
+    tables["settled"] = with_names(tables["settled"], write_columns)
     write_outputs(out, tables, {"transfers", "payment_orders", "rejects"}, result.summary)
     if not quiet:
         print_summary(result.summary, out)

@@ -74,7 +74,9 @@ def _by_text(column: pa.ChunkedArray, read: Callable[[str], int | None]) -> tupl
     values = np.zeros(len(column), dtype=np.int64)
     missing = np.zeros(len(column), dtype=bool)
     at = 0
-    for chunk in pc.dictionary_encode(column).chunks:
+    # One chunk: the dictionaries of later chunks would hold all that earlier ones held.
+    joined = pa.chunked_array([pa.concat_arrays(column.chunks)]) if column.num_chunks > 1 else column
+    for chunk in pc.dictionary_encode(joined).chunks:
         table = [None if cell is None else read(cell.strip()) for cell in chunk.dictionary.to_pylist()] + [None]
         indices = pc.fill_null(chunk.indices, len(table) - 1).to_numpy(zero_copy_only=False)
         values[at : at + len(chunk)] = np.array([value or 0 for value in table], dtype=np.int64)[indices]

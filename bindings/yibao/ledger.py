@@ -80,6 +80,18 @@ def column_names(columns: ColumnMap) -> dict[str, str]:
     return names
 
 
+def with_names(table: pa.Table, columns: ColumnMap) -> pa.Table:
+    """Return a table with our columns under the names of a map ("nhsa": the national platform's).
+
+    Columns that the table has under such a name already become `<name>_recorded`.
+    """
+    names = column_names(columns)
+    new = {names[name] for name in table.column_names if name in names}
+    old = [name for name in table.column_names if name in new]
+    taken = {name: f"{name}_recorded" for name in old}
+    return table.rename_columns([names.get(name, taken.get(name, name)) for name in table.column_names])
+
+
 class Ledger:
     """A table read by our column names, whatever its own are."""
 

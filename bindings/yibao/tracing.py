@@ -22,6 +22,8 @@ from yibao_core.errors import ClaimError, LedgerError
 from yibao_core.policy import LAYERS, Policy
 from yibao_core.records import FLAGS
 
+NEAR_MAX = 2_000  # so many ids are looked at for the one that was meant
+
 
 def explain_row(
     source: Any,
@@ -72,7 +74,18 @@ def _find(ledger: Ledger, settlement_id: Any) -> int:
         wanted = int(wanted)
     row = pc.index(ids, pa.scalar(wanted, ids.type)).as_py()
     if row < 0:
-        near = get_close_matches(str(wanted), [str(value) for value in ids.slice(0, 100_000).to_pylist()], 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        near = _near(ids, str(wanted))
+        hint = "" if near < 0 else f"; the one of row {near} is close"
         raise LedgerError(f"settlement: no row of the ledger has the id {settlement_id!r}{hint}")
     return int(row)
+
+
+def _near(ids: pa.ChunkedArray, wanted: str) -> int:
+    """Return a row whose id is close to the wanted one, -1 for none. Its id is not shown: it may be another person's."""
+    texts = ids.cast(pa.large_string())
+    half = max(1, len(wanted) // 2)
+    alike = pc.or_(pc.starts_with(texts, wanted[:half]), pc.ends_with(texts, wanted[-half:]))
+    rows = np.flatnonzero(pc.fill_null(alike, False).to_numpy())[:NEAR_MAX]
+    candidates = texts.take(pa.array(rows)).to_pylist()
+    found = get_close_matches(wanted, candidates, 1, 0.8)
+    return int(rows[candidates.index(found[0])]) if found else -1

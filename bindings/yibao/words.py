@@ -102,7 +102,10 @@ def look_up(
             or pa.types.is_string_view(kind)
         ):
             raise LedgerError(f"{name}: expected text, got {kind}")
-        column = pc.dictionary_encode(column)
+        # One chunk: the dictionaries of later chunks would hold all that earlier ones held.
+        column = pc.dictionary_encode(
+            pa.chunked_array([pa.concat_arrays(column.chunks)]) if column.num_chunks > 1 else column
+        )
     parts = []
     for chunk in column.chunks:
         cells = chunk.dictionary.to_pylist()

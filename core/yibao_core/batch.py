@@ -217,10 +217,14 @@ def settle_people(
             kind = kind_of(work, record)
             status = status_of(work, record)
             original = NOT_SEEN
-            if status == ELIGIBLE_EXCEEDS_TOTAL and kind == REVERSAL and unseen_status(book, work, record) == NO_POLICY:
+            if (
                 # Only a reversal whose original nobody has seen needs a policy of its own; that code wins.
-                if find_original(work, fields, order, first, end, by_id, record, texts) == NOT_SEEN:
-                    status = NO_POLICY
+                status == ELIGIBLE_EXCEEDS_TOTAL
+                and kind == REVERSAL
+                and unseen_status(book, work, record) == NO_POLICY
+                and find_original(work, fields, order, first, end, by_id, record, texts) == NOT_SEEN
+            ):
+                status = NO_POLICY
             if kind == REVERSAL and status == SETTLED and (row < history_rows or not reaccount):
                 original = find_original(work, fields, order, first, end, by_id, record, texts)
             if row < history_rows:
