@@ -83,7 +83,7 @@ format: $(VENV)/.lint
 
 bench: $(VENV)/.bench
 	@$(BIN)/pytest bench/bench_*.py --override-ini=addopts=--import-mode=importlib \
-		--override-ini=pythonpath=bench --benchmark-only
+		--override-ini=pythonpath=bench --benchmark-only -W default
 
 clean:
 	rm -rf $(VENV) demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks .coverage

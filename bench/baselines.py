@@ -29,7 +29,7 @@ def duckdb_three_layers(ledger: pa.Table, threads: int) -> Any:
     connection = duckdb.connect()
     connection.execute(f"set threads to {threads}")
     connection.register("ledger", ledger)
-    return connection.execute(
+    return connection.sql(
         f"""
         with rows as (
             select settlement_id, person_id, settled_at, category::varchar as category,
