@@ -167,9 +167,9 @@ class Replay:
         """Original and reversal go together; one whose original is not in the input goes alone (§5, 0001.20)."""
         self.taken_out.add(reversal.index)
         original = reversal.original
-        if original is None or original.from_history:
+        if original is None:
             reversal.flags.add("ORIGINAL_NOT_SEEN")
-        else:
+        elif not original.from_history:
             self.taken_out.add(original.index)
 
     def _replay(self, bill: Bill) -> None:
@@ -404,8 +404,8 @@ def payee_changes(
     due: Mapping[Key, int], earlier: Mapping[Key, list[Entry]], differences: Mapping[Key, int]
 ) -> set[Key]:
     """Return the keys of a fund and layer whose money seems to have moved to another payee (§6.12, 0001.25)."""
-    left_behind = {key for key in earlier if due.get(key, 0) == 0 and differences.get(key, 0) < 0}
-    newcomers = {key for key in due if due[key] > 0 and key not in earlier}
+    left_behind = {key for key in earlier if differences.get(key, 0) < 0}
+    newcomers = {key for key in (*due, *earlier) if differences.get(key, 0) > 0}
     moved: set[Key] = set()
     for old in left_behind:
         for new in newcomers:

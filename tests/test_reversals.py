@@ -219,7 +219,9 @@ def test_history_counts_only_settled_rows_and_carries_no_balance() -> None:
     """Section 5: settled rows of earlier runs; balances come from opening."""
     rejected = settle(A | {"category": "?"})
     row = back(3, A | {"catastrophic_paid": "1"}, 3)
-    assert settle(row, history=rejected.table).table["flags"].to_pylist() == ["ORIGINAL_NOT_SEEN"]
+    reversed_after = settle(row, history=rejected.table).table
+    assert reversed_after["status"].to_pylist() == ["REVERSAL_WITHOUT_ORIGINAL"]  # section 8: of a rejected row
+    assert paid(settle(A, history=rejected.table)) == [7_200]  # corrected, it may come again
     assert paid(settle(B, history=settle(A).table)) == [1_200]
 
 

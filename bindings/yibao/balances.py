@@ -30,14 +30,37 @@ class Balances:
         if faults:
             raise LedgerError(faults)
         self.person_ids, _ = read_ids(table["person_id"], "opening: person_id")
-        self.key = words(table["benefit_year"].cast(pa.int64())) * 10_000 + words(
-            table["insured_city"].cast(pa.int64())
-        )
+        year = self._whole(table["benefit_year"], "benefit_year", 1_000, 9_999)
+        city = self._whole(table["insured_city"], "insured_city", 0, 9_999)
+        self.key = year * 10_000 + city
         self.account = pc.fill_null(table["account"].cast(pa.string()), "").to_pylist()
         self.base_fen = self._money(table["base"], "base")
         self.paid_fen = self._money(table["paid"], "paid")
         if self.person_ids.null_count:
             raise LedgerError("opening: person_id: expected no null")
+
+        self._check_once()
+
+    def _check_once(self) -> None:
+        """Raise LedgerError where an entry stands twice: its balance would count twice."""
+        entries = pa.table({"person": self.person_ids, "key": pa.array(self.key), "account": pa.array(self.account)})
+        doubled = len(entries) - len(entries.group_by(["person", "key", "account"]).aggregate([]))
+        if doubled:
+            raise LedgerError(f"opening: expected one entry a person, year, city and account, got {doubled} more")
+
+    @staticmethod
+    def _whole(column: pa.ChunkedArray, name: str, least: int, most: int) -> "np.ndarray[Any, np.dtype[np.int64]]":
+        try:
+            numbers = column.cast(pa.int64())
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            numbers = pa.chunked_array([pa.nulls(len(column), pa.int64())])
+        read = words(pc.fill_null(numbers, least - 1))
+        bad = (read < least) | (read > most)
+        if bad.any():
+            raise LedgerError(
+                f"opening: {name}: expected whole numbers from {least} to {most}, got {int(bad.sum())} other values"
+            )
+        return read
 
     @staticmethod
     def _money(column: pa.ChunkedArray, name: str) -> "np.ndarray[Any, np.dtype[np.int64]]":

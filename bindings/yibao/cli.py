@@ -5,6 +5,7 @@ Nothing here imports numba, numpy or pyarrow before a command needs them: `yibao
 
 import sys
 import tomllib
+import traceback
 from collections.abc import Mapping, Sequence
 from datetime import date
 from enum import StrEnum
@@ -259,6 +260,10 @@ def main() -> None:
             sys.stderr.write(f"yibao: {line}\n")
         if isinstance(error, RecordedAfterChangeError):
             sys.stderr.write("yibao: give --parameters for these layers, or --recorded-after-change\n")
+        sys.exit(2)
+    except Exception as error:  # exit code 1 means done; its text may hold ids, so only the place is shown
+        at = traceback.extract_tb(error.__traceback__)[-1]
+        sys.stderr.write(f"yibao: unexpected {type(error).__name__} in {Path(at.filename).name}, line {at.lineno}\n")
         sys.exit(2)
 
 

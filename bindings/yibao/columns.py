@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from yibao.dates import to_days, to_moments
-from yibao.ids import encode, read_ids, same_kind, text_buffers, words
-from yibao.ledger import MONEY, PAID, REQUIRED, Ledger
+from yibao.ids import as_integers, encode, read_ids, same_kind, text_buffers, words
+from yibao.ledger import MONEY, REQUIRED, Ledger
 from yibao.money import to_fen
 from yibao.words import care_index, category_mask, look_up, truth
 from yibao_core.errors import LedgerError
@@ -39,7 +39,7 @@ class Prepared(NamedTuple):
     settlement_ids: pa.ChunkedArray  # of the ledger's own rows, normalised
     ids_changed: int
     present: frozenset[str]  # our columns that the ledger has
-    in_history: frozenset[str]  # payment columns that only the history has
+    in_history: frozenset[str]  # money columns that only the history has
 
 
 def prepare(
@@ -87,7 +87,7 @@ def prepare(
     people = same_kind(people)
     person_words = encode(people)
     rows = sum(len(part) for part in parts)
-    missing = _missing(person, settlement, day_missing, time_missing, mask == -1, care == -2)
+    missing = _missing(person, settlement, day_missing, time_missing, mask == -1, care == -2, _rejected(history, rows))
     mask, care = np.where(mask == -1, 0, mask).astype(np.int16), np.where(care == -2, -1, care).astype(np.int8)
     if len(missing):
         moments = np.where(time_missing, UNREADABLE_TIME, moments)
@@ -120,7 +120,7 @@ def prepare(
         settlement[-1],
         ids_changed,
         frozenset(name for name in (*MONEY, "insured_region", "reverses", "birth_date") if ledger.has(name)),
-        frozenset(name for name in PAID if history is not None and history.has(name) and not ledger.has(name)),
+        frozenset(name for name in MONEY if history is not None and history.has(name) and not ledger.has(name)),
     )
 
 
@@ -211,13 +211,24 @@ def region_codes(column: pa.ChunkedArray, name: str) -> NDArray[np.int32]:
     """Return six-digit region codes, 0 where there is none."""
     if pa.types.is_integer(column.type):
         codes = words(pc.fill_null(column, 0).cast(pa.int64()))
+        codes = np.where(codes >= 10**11, codes // 10**6, np.where(codes >= 10**8, codes // 10**3, codes))
         return np.where((codes >= 100_000) & (codes <= 999_999), codes, 0).astype(np.int32)
     return look_up(column, _region_code, 0, np.int32, name).astype(np.int32)
 
 
 def _region_code(cell: str) -> int:
+    """Return the six digits of a district; the national codes of 9 and 12 digits begin with them."""
     cell = cell.strip()
-    return int(cell) if len(cell) == 6 and cell.isascii() and cell.isdigit() else 0
+    return int(cell[:6]) if len(cell) in (6, 9, 12) and cell.isascii() and cell.isdigit() else 0
+
+
+def _rejected(history: Ledger | None, rows: int) -> NDArray[np.bool_]:
+    """Return which rows were rejected in an earlier run, as its table says."""
+    rejected = np.zeros(rows, dtype=bool)
+    if history is not None and "status" in history.table.column_names:
+        status = history.table["status"].cast(pa.string())
+        rejected[: len(history)] = pc.fill_null(pc.not_equal(status, "SETTLED"), True).to_numpy()
+    return rejected
 
 
 def _missing(
@@ -227,14 +238,18 @@ def _missing(
     time: NDArray[np.bool_],
     category: NDArray[np.bool_],
     care: NDArray[np.bool_],
+    rejected: NDArray[np.bool_],
 ) -> NDArray[np.uint8]:
-    """Return what is missing in each row; nothing at all where no row misses anything."""
+    """Return what is missing in each row; nothing at all where no row misses anything.
+
+    A row of the history that was rejected misses what would make it an original.
+    """
     null_ids = any(column.null_count for column in (*person, *settlement))
-    if not (null_ids or day.any() or time.any() or category.any() or care.any()):
+    if not (null_ids or day.any() or time.any() or category.any() or care.any() or rejected.any()):
         return np.empty(0, dtype=np.uint8)
     no_person = np.concatenate([pc.is_null(column).to_numpy() for column in person])
     no_id = np.concatenate([pc.is_null(column).to_numpy() for column in settlement])
-    cell = no_person | no_id | day | time | category | care
+    cell = no_person | no_id | day | time | category | care | rejected
     missing: NDArray[np.uint8] = (cell * MISSING_CELL | no_person * MISSING_PERSON | day * MISSING_DAY).astype(np.uint8)
     return missing
 
@@ -245,7 +260,10 @@ def _settlement_words(
     """Return id words (the integer, else a hash), the words of what is reversed, and the texts behind them."""
     if not any(len(column) > column.null_count for column in reverses):
         reverses = []
-    columns = same_kind([*settlement, *reverses])
+    columns = [*settlement, *reverses]
+    if pa.types.is_int64(settlement[-1].type):  # the ledger's own: integers are ordered as integers
+        columns = [as_integers(column) for column in columns]
+    columns = same_kind(columns)
     ids, named = columns[: len(settlement)], columns[len(settlement) :]
     if pa.types.is_int64(columns[0].type):
         # A null id is rejected; its word must not be that of another row's id.

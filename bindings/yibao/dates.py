@@ -4,6 +4,7 @@ Moments with a time zone are read on the clock of Asia/Shanghai (UTC+8 all year)
 of a settlement there decides which policy was known.
 """
 
+import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 
@@ -18,7 +19,14 @@ from yibao_core.errors import LedgerError
 DAY_US = 86_400_000_000
 _CHINA_US = 8 * 3_600_000_000
 _EPOCH = datetime(1970, 1, 1)
-_DAY_FORMATS = ("%Y-%m-%d", "%Y/%m/%d", "%Y%m%d", "%Y.%m.%d", "%Y年%m月%d日", "%d-%b-%Y")
+_DAY_FORMATS = {  # strptime alone would read the month 201911 as a day
+    "%Y-%m-%d": re.compile(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}"),
+    "%Y/%m/%d": re.compile(r"[0-9]{4}/[0-9]{1,2}/[0-9]{1,2}"),
+    "%Y.%m.%d": re.compile(r"[0-9]{4}[.][0-9]{1,2}[.][0-9]{1,2}"),
+    "%Y%m%d": re.compile(r"[0-9]{8}"),
+    "%Y年%m月%d日": re.compile(r"[0-9]{4}年[0-9]{1,2}月[0-9]{1,2}日"),
+    "%d-%b-%Y": re.compile(r"[0-9]{1,2}-[A-Za-z]{3}-[0-9]{4}"),
+}
 
 
 def to_days(column: pa.ChunkedArray, name: str, null: int) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
@@ -88,24 +96,32 @@ def _by_text(column: pa.ChunkedArray, read: Callable[[str], int | None]) -> tupl
 def _moment(text: str) -> int | None:
     try:
         moment = datetime.fromisoformat(text)
+        if moment.tzinfo is not None:
+            moment = moment.astimezone(UTC).replace(tzinfo=None) + timedelta(hours=8)
+    except OverflowError:  # a sentinel at the end of the calendar
+        return None
     except ValueError:
-        day = _day(text)
+        day = _day_alone(text)
         return None if day is None else day * DAY_US
-    if moment.tzinfo is not None:
-        moment = moment.astimezone(UTC).replace(tzinfo=None) + timedelta(hours=8)
     return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
 def _day(text: str) -> int | None:
-    for form in _DAY_FORMATS:
-        try:
-            return datetime.strptime(text, form).toordinal() - _EPOCH.toordinal()
-        except ValueError:
-            continue
-    try:
-        return datetime.fromisoformat(text).toordinal() - _EPOCH.toordinal()
-    except ValueError:
-        return None
+    day = _day_alone(text)
+    if day is not None:
+        return day
+    moment = _moment(text)
+    return None if moment is None else moment // DAY_US
+
+
+def _day_alone(text: str) -> int | None:
+    for form, shape in _DAY_FORMATS.items():
+        if shape.fullmatch(text):
+            try:
+                return datetime.strptime(text, form).toordinal() - _EPOCH.toordinal()
+            except ValueError:
+                return None
+    return None
 
 
 def day_number(day: date) -> int:

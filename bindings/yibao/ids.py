@@ -97,6 +97,22 @@ def same_kind(columns: list[pa.ChunkedArray]) -> list[pa.ChunkedArray]:
     return [column.cast(pa.large_string()) for column in columns]
 
 
+def as_integers(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return text ids as the integers that a ledger with integer ids means by them.
+
+    LedgerError where one is no plain integer: it could name none of the ledger's settlements.
+    """
+    if pa.types.is_int64(column.type):
+        return column
+    plain = pc.fill_null(pc.match_substring_regex(column, r"^(0|-?[1-9][0-9]{0,17})$"), True)
+    odd = len(column) - pc.sum(plain).as_py() if len(column) else 0
+    if odd:
+        raise LedgerError(
+            f"reverses, history: expected integer ids as in the ledger's settlement_id, got {odd} other texts"
+        )
+    return column.cast(pa.int64())
+
+
 def encode(columns: list[pa.ChunkedArray]) -> NDArray[np.int64]:
     """Return one int64 for each id of several columns, end to end: the integer itself, else a code by exact equality.
 

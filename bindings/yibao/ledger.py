@@ -99,6 +99,8 @@ class Ledger:
         """`own`: columns that stand under our names whatever `columns` says."""
         self.table = as_table(source, what)
         self.what = what
+        if {"status", "flags"} <= set(self.table.column_names):  # settled before: its payments are ours
+            own = PAID
         self._names = {name: theirs for name, theirs in column_names(columns).items() if name not in own}
 
     def __len__(self) -> int:

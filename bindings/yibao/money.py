@@ -1,6 +1,6 @@
 """Money at the door: Arrow columns and Python values to whole fen and back. Nothing is computed with it here."""
 
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,7 @@ def to_fen(column: pa.ChunkedArray, name: str, limit_fen: int = ROW_MAX_FEN) -> 
             raise LedgerError(
                 f"{name}: expected decimal yuan, or integers in a column named {name}_fen, got {kind} without a unit"
             )
-        return _with_nulls(column.cast(pa.int64()))
+        return _from_integers(column, limit_fen)
     if name.endswith("_fen") and not pa.types.is_null(kind):
         raise LedgerError(f"{name}: expected integers of fen, got {kind}")
     if pa.types.is_null(kind):
@@ -53,11 +53,14 @@ def _frozen(array: NDArray[np.int64]) -> NDArray[np.int64]:
     return array
 
 
-def _with_nulls(column: pa.ChunkedArray) -> NDArray[np.int64]:
-    if column.null_count == 0:
-        return words(column)
-    amounts = words(pc.fill_null(column, 0)).copy()
-    amounts[pc.is_null(column).to_numpy()] = NULL_FEN
+def _from_integers(column: pa.ChunkedArray, limit_fen: int) -> NDArray[np.int64]:
+    given = words(pc.fill_null(column, 0) if column.null_count else column)
+    if pa.types.is_uint64(column.type):
+        given = np.minimum(given, np.uint64(limit_fen + 1))
+    amounts: NDArray[np.int64] = given.astype(np.int64, copy=False)
+    if column.null_count or (len(amounts) and amounts.min() <= NOT_FEN):  # what stands for null must not be an amount
+        amounts = np.maximum(amounts, -limit_fen - 1)
+        amounts[pc.is_null(column).to_numpy()] = NULL_FEN
     return _frozen(amounts)
 
 
@@ -122,12 +125,17 @@ def _from_text(column: pa.ChunkedArray, limit_fen: int) -> NDArray[np.int64]:
 
 def _odd_text(text: str, limit_fen: int) -> int:
     """Return fen for text such as 46.620000000000005 or 1.5e3, by the rule for floats; NOT_FEN for what is no number."""
-    try:
-        fen = Decimal(text) * 100
-        whole = fen.to_integral_value()
-    except InvalidOperation:
+    if "_" in text:  # Python's digits, nobody else's
         return NOT_FEN
-    if not fen.is_finite():
+    try:
+        yuan_given = Decimal(text)
+        if not yuan_given.is_finite():
+            return NOT_FEN
+        if yuan_given.adjusted() > 20:
+            return limit_fen + 1 if yuan_given > 0 else -limit_fen - 1
+        fen = yuan_given * 100
+        whole = fen.to_integral_value()
+    except ArithmeticError:
         return NOT_FEN
     if abs(whole) > limit_fen:
         return limit_fen + 1 if whole > 0 else -limit_fen - 1

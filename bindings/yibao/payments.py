@@ -34,6 +34,7 @@ from yibao_core.routing import (
     DECREASE,
     HELD,
     HOLD_REASONS,
+    HOLD_SUPPLEMENT_UNKNOWN,
     TRANSFER,
     UNROUTED,
     Entries,
@@ -74,6 +75,19 @@ def read_previous(source: Any) -> Previous | None:
     ]
     if faults:
         raise LedgerError(faults)
+    foreign = [name for name in ("reason", "action") if name in table.column_names]
+    if foreign:
+        raise LedgerError(
+            f"previous_transfers: expected transfers (and executed recoveries), got a table with {', '.join(foreign)}: "
+            "what was held or waived was not paid"
+        )
+    if "transfer_id" in table.column_names:
+        ids = table["transfer_id"].drop_null()
+        doubled = len(ids) - len(ids.unique())
+        if doubled:
+            raise LedgerError(
+                f"previous_transfers: transfer_id: expected every transfer once, got {doubled} more than once"
+            )
     amount = to_fen(table[amount_name], f"previous_transfers: {amount_name}", YEAR_MAX_FEN)
     if ((amount == NULL_FEN) | (amount == NOT_FEN) | (amount > YEAR_MAX_FEN) | (amount < -YEAR_MAX_FEN)).any():
         faults.append(f"previous_transfers: {amount_name}: expected whole fen in every row")
@@ -131,6 +145,7 @@ class Payments:
         deltas: Deltas,
         lines: Lines,
         hospitals: pa.Array,
+        supplement_unknown: NDArray[np.bool_],
         previous: Previous | None,
         on_decrease: str,
         on_reject: str,
@@ -148,12 +163,14 @@ class Payments:
         self._social, unknown = self._accounts(previous)
         self._payees, line_payee, earlier_payee = _payee_codes(lines, hospitals, previous)
         earlier = _earlier_keys(previous, years, earlier_payee)
+        hold = years.hold.copy()
+        np.bitwise_or.at(hold, years.of_row[supplement_unknown], HOLD_SUPPLEMENT_UNKNOWN)
         self._entries: Entries = settle_entries(
             (years.of_row[lines.row], lines.fund, lines.layer, lines.kind, line_payee),
             lines.amount,
             earlier,
             previous.amount if previous else np.empty(0, dtype=np.int64),
-            years.hold,
+            hold,
             unknown,
             on_reject == "pay",
         )
@@ -268,7 +285,7 @@ class Payments:
     @cached_property
     def summary(self) -> dict[str, Any]:
         """Sums by outcome, and the identity: earlier + transfers + held + unrouted − decreases = D."""
-        entries = self._entries
+        entries, years = self._entries, self._years
         amount = entries.amount
         sums = {
             outcome: int(amount[entries.outcome == outcome].sum()) for outcome in (TRANSFER, HELD, DECREASE, UNROUTED)
@@ -292,7 +309,10 @@ class Payments:
                 "action": self._on_decrease,
             },
             "unrouted": {"count": counts[UNROUTED], "amount": str(yuan(sums[UNROUTED]))},
-            "previous": {"amount": str(yuan(self._previous_fen))},
+            "previous": {
+                "amount": str(yuan(self._previous_fen)),
+                "without_rows": int((years.last_row[years.of_previous] < 0).sum()),
+            },
             "payer_delta": str(yuan(self._owed.sum())),
             "person_years": len(self._owed),
             "identity_violations": int((self._missed != 0).sum()),

@@ -146,6 +146,7 @@ class _ChangedRows(NamedTuple):
     rows: NDArray[np.int64]
     deltas: Deltas
     supplement: NDArray[np.bool_]
+    supplement_unknown: NDArray[np.bool_]
 
 
 def reaccount(
@@ -260,13 +261,15 @@ def _changed_rows(prepared: Prepared, plan: CompiledBook, settled: Settled) -> _
     recorded = {layer: prepared.columns.money[MONEY.index(f"{layer}_paid")] for layer in LAYERS}
     columns, behind = prepared.columns, rows + prepared.history_rows
     supplement = np.zeros(len(rows), dtype=bool)
+    unknown = supplement
     if len(columns.supplement):
         categories = np.array([mask_of(policy.routing.supplement_categories) for policy in plan.policies])
         applies = columns.category_mask[behind] & categories[settled.policy[rows]] > 0
         supplement = (columns.supplement[behind] > 0) & applies
+        unknown = (columns.supplement[behind] < 0) & applies
     total = columns.money[0]
     deltas = row_deltas(settled.paid_fen, recorded, total, settled.personal_fen, rows, prepared.history_rows)
-    return _ChangedRows(rows, deltas, supplement)
+    return _ChangedRows(rows, deltas, supplement, unknown)
 
 
 def _payments(
@@ -280,7 +283,7 @@ def _payments(
     on_reject: str,
     money: str,
 ) -> Payments:
-    rows, deltas, supplement = changed
+    rows, deltas, supplement, unknown = changed
     region = prepared.columns.region
     insured = (
         region[rows + prepared.history_rows].astype(np.int64) if len(region) else np.zeros(len(rows), dtype=np.int64)
@@ -293,7 +296,19 @@ def _payments(
     treated = _regions(ledger, "treated_region", rows)
     lines = owed_lines(deltas, supplement, insured, treated, hospital, inside[policy], outside[policy])
     return Payments(
-        ledger, prepared, plan, settled, rows, deltas, lines, hospitals, previous, on_decrease, on_reject, money
+        ledger,
+        prepared,
+        plan,
+        settled,
+        rows,
+        deltas,
+        lines,
+        hospitals,
+        unknown,
+        previous,
+        on_decrease,
+        on_reject,
+        money,
     )
 
 

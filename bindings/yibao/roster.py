@@ -39,8 +39,10 @@ class Roster:
         self.last = self._days(table["to"], "to", _ALWAYS, faults)
         unknown = np.flatnonzero(self.mask == 0)
         if len(unknown):
-            cells = sorted({str(cell) for cell in table["category"].take(pa.array(unknown)).to_pylist()})
-            faults.append(f"roster: category: expected known categories, got {', '.join(map(repr, cells[:5]))}")
+            faults.append(  # the cells may be ids in the wrong column: rows are named, not cells
+                f"roster: category: expected known categories, got something else in {len(unknown)} rows, "
+                f"first in row {unknown[0]}"
+            )
         if self.person_ids.null_count:
             faults.append(f"roster: person_id: expected no null, got {self.person_ids.null_count}")
         backwards = np.flatnonzero(self.first > self.last)
@@ -53,6 +55,8 @@ class Roster:
 
     @staticmethod
     def _days(column: pa.ChunkedArray, name: str, open_day: int, faults: list[str]) -> NDArray[np.int64]:
+        if pa.types.is_dictionary(column.type):
+            column = column.cast(column.type.value_type)
         days, missing = to_days(column, f"roster: {name}", 0)
         if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
             unreadable = (

@@ -92,11 +92,13 @@ def run(
         raise LedgerError("ledger: insured_region: expected a column (a book finds each row's policy by it)")
     recorded = frozenset(layer for layer, paid in zip(LAYERS, PAID, strict=True) if paid in prepared.present)
     accounts = opening.accounts_in(book) if opening else ()
-    carried = frozenset(layer for layer in LAYERS if _is_carried(prepared, layer, accounts))
+    fed = {layer.name for policy in book for layer in policy.layers if layer.account in accounts}
+    carried = frozenset(layer for layer in LAYERS if _is_carried(prepared, layer, layer in fed))
     plan = compiled(book, recorded, (forced | carried) - recorded, accounts)
     openings = opening.entries(prepared, plan) if opening else no_openings()
     reversals = len(prepared.columns.reverses) > 0
-    fees = {fee for fee in FEES if fee in prepared.present and (reversals or fee in plan.fees_used)}
+    brought = prepared.present | prepared.in_history
+    fees = {fee for fee in FEES if fee in brought and (reversals or fee in plan.fees_used)}
     layers = {layer for layer, active in zip(LAYERS, plan.active, strict=True) if active}
     fields = record_fields({"total_fee", "eligible_fee"} | fees, layers, reversals)
     options = np.zeros(OPTIONS, dtype=np.int64)
@@ -126,13 +128,13 @@ def run(
     return plan, settled
 
 
-def _is_carried(prepared: Prepared, layer: str, accounts: tuple[str, ...]) -> bool:
+def _is_carried(prepared: Prepared, layer: str, is_fed: bool) -> bool:
     """Return whether reversals must take back a layer that only the history has a column for."""
     name = f"{layer}_paid"
     if name not in prepared.in_history:
         return False
     paid = prepared.columns.money[MONEY.index(name)][: prepared.history_rows]
-    return layer in accounts or bool(((paid != 0) & (paid != NULL_FEN)).any())
+    return is_fed or bool(((paid != 0) & (paid != NULL_FEN)).any())
 
 
 def raise_needs(plan: CompiledBook, settled: Settled) -> None:

@@ -3,9 +3,6 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from yibao.balances import Balances
 from yibao.book import as_book
 from yibao.columns import prepare
@@ -13,7 +10,7 @@ from yibao.ledger import PAID, ColumnMap, Ledger
 from yibao.money import check_money
 from yibao.result import LedgerResult
 from yibao.run import AsKnown, run
-from yibao_core.errors import ClaimError
+from yibao_core.errors import ClaimError, LedgerError
 from yibao_core.policy import Policy
 
 
@@ -63,12 +60,12 @@ def settle_ledger(
 
 
 def settled_history(history: Any, columns: ColumnMap) -> Ledger | None:
-    """Return the settled rows of an earlier run's table, None where there is no history."""
+    """Return an earlier run's table, None where there is no history. LedgerError where it shows no payments."""
     if history is None:
         return None
     past = Ledger(history, columns, "history", own=PAID)  # as settled, not as the ledger had recorded
-    if "status" in past.table.column_names:
-        past.table = past.table.filter(pc.equal(past.table["status"].cast(pa.string()), "SETTLED"))
+    if not any(past.has(name) for name in PAID):
+        raise LedgerError("history: expected settled rows with their payments, got no payment column")
     return past
 
 

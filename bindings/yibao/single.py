@@ -18,6 +18,7 @@ from yibao.ledger import KNOWN, MONEY, PAID, Ledger
 from yibao.money import yuan
 from yibao.result import LedgerResult
 from yibao.run import run
+from yibao.settlement import settled_history
 from yibao_core.errors import ClaimError
 from yibao_core.policy import LAYERS, Policy
 from yibao_core.records import FLAGS
@@ -80,7 +81,7 @@ def settle(
     ledger = Ledger(claim_table(claim))
     history = None
     if original is not None:
-        history = Ledger(claim_table(_as_settled(original)), what="original")
+        history = settled_history(claim_table(_as_settled(original)), None)
     balances = Balances(_opening_table(opening, claim)) if opening else None
     prepared = prepare(ledger, history, balances.person_ids if balances else None, threads=1)
     plan, settled = run(

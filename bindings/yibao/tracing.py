@@ -55,7 +55,7 @@ def explain_row(
         opening=balances,
     )
     if settled.status[at]:
-        result = LedgerResult(ledger, prepared, plan, settled, "decimal128", show_ids=True)
+        result = LedgerResult(ledger, prepared, plan, settled, "decimal128", show_ids=False)
         reject = next(entry for entry in result.rejects.to_pylist() if entry["row"] == at)
         raise ClaimError(reject["code"], f"{reject['column']}: got {reject['value']}")
     paid = {layer: yuan(settled.paid_fen[layer][at]) if layer in settled.paid_fen else yuan(0) for layer in LAYERS}

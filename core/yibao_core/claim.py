@@ -186,7 +186,7 @@ def settle_claim(
         base = base_fen(component, total, charged_eligible, charged_total)
         before = balances[at + 2 * place(book[rule + RULE_ACCOUNT])]
         if book[step + STEP_FEEDS] and before + base > YEAR_MAX_FEN:
-            take_back(book, first_step, step, age, scratch, balances, at)
+            take_back(book, first_step, step, age, 1, scratch, balances, at)
             return AMOUNT_OUT_OF_RANGE
         if trace.size:
             trace[out + TRACE_LAYER] = layer
@@ -251,13 +251,15 @@ def settle_claim(
 
 
 @kernel
-def take_back(book: Words, first_step: int, end_step: int, age: int, scratch: Words, balances: Words, at: int) -> None:
-    """Undo what the row's steps before `end_step` have fed: the row turned out not to be settled."""
+def take_back(
+    book: Words, first_step: int, end_step: int, age: int, sign: int, scratch: Words, balances: Words, at: int
+) -> None:
+    """Undo what the row's steps before `end_step` have fed, `sign` times: the row turned out not to be settled."""
     for step in range(first_step, end_step, STEP_WIDTH):
         if book[step + STEP_FEEDS] and book[step + STEP_AGE_FROM] <= age <= book[step + STEP_AGE_TO]:
             layer = place(book[step + STEP_LAYER])
             rule = place(book[step + STEP_RULE])
-            feed(balances, at, book, rule, -scratch[SCRATCH_BASE + layer], -scratch[SCRATCH_PAID + layer])
+            feed(balances, at, book, rule, -sign * scratch[SCRATCH_BASE + layer], -sign * scratch[SCRATCH_PAID + layer])
 
 
 @kernel
@@ -296,15 +298,15 @@ def carry_claim(
         base = base_fen(component, total, charged_eligible, charged_total)
         if book[step + STEP_FEEDS]:
             if balances[at + 2 * place(book[rule + RULE_ACCOUNT])] + sign * base > YEAR_MAX_FEN:
-                take_back(book, first_step, step, age, scratch, balances, at)
+                take_back(book, first_step, step, age, sign, scratch, balances, at)
                 return AMOUNT_OUT_OF_RANGE
             feed(balances, at, book, rule, sign * base, sign * paid)
         if book[step + STEP_CHARGED_TOTAL]:
             total_paid += paid
         else:
             eligible_paid += paid
-        scratch[SCRATCH_PAID + layer] = sign * paid
-        scratch[SCRATCH_BASE + layer] = sign * base
+        scratch[SCRATCH_PAID + layer] = paid
+        scratch[SCRATCH_BASE + layer] = base
     scratch[SCRATCH_LEFT] = total - eligible_paid - total_paid
     return SETTLED
 

@@ -61,6 +61,7 @@ from yibao_core.records import (
     SHIFT_SUPPLEMENT,
     SHIFT_WINDOW,
     TIME,
+    UNREADABLE_TIME,
 )
 
 MISSING_CELL, MISSING_PERSON, MISSING_DAY = 1, 2, 4
@@ -331,8 +332,9 @@ def pack_rows(
                 book[policy + POLICY_WINDOW_FROM_DAY] <= day <= book[policy + POLICY_WINDOW_TO_DAY]
             )
             year = 0
-            if not day_missing:
-                year_day = time // DAY_US if book[policy + POLICY_YEAR_BY_SETTLED] else day
+            by_settled = book[policy + POLICY_YEAR_BY_SETTLED] != 0
+            if not day_missing and not (by_settled and time == UNREADABLE_TIME):
+                year_day = time // DAY_US if by_settled else day
                 year = int(years[year_day]) if 0 <= year_day < years.size else year_month_day(year_day)[0]
 
             # The first code that fits wins; a reversal takes policy and age from its original.

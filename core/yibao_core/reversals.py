@@ -82,6 +82,9 @@ def mark_pair(work: Words, record: int, other: int, history_rows: int, texts: Te
     if compare_ids(work, record, other, texts) != 0:
         return
     for row in (record, other):
+        if work[row + ROW] < history_rows and status_of(work, row) != SETTLED:
+            return  # rejected in an earlier run: it may come again, corrected
+    for row in (record, other):
         if work[row + ROW] >= history_rows and status_of(work, row) != MISSING_VALUE:
             set_status(work, row, DUPLICATE_SETTLEMENT)
 

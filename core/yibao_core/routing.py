@@ -13,8 +13,8 @@ from yibao_core.deltas import PERSON, TO_NOBODY, TO_PERSON
 Fen = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
-HOLD_REJECTED, HOLD_NOT_RECONCILED, HOLD_ACCOUNT_UNKNOWN, HOLD_PAYEE_CHANGED = 1, 2, 4, 8
-HOLD_REASONS = ("REJECTED_ROW", "PAID_DOES_NOT_ADD_UP", "ACCOUNT_UNKNOWN", "PAYEE_CHANGED")
+HOLD_REJECTED, HOLD_NOT_RECONCILED, HOLD_ACCOUNT_UNKNOWN, HOLD_PAYEE_CHANGED, HOLD_SUPPLEMENT_UNKNOWN = 1, 2, 4, 8, 16
+HOLD_REASONS = ("REJECTED_ROW", "PAID_DOES_NOT_ADD_UP", "ACCOUNT_UNKNOWN", "PAYEE_CHANGED", "SUPPLEMENT_UNKNOWN")
 
 TRANSFER, HELD, DECREASE, UNROUTED, NOTHING = range(5)
 
@@ -80,10 +80,7 @@ def settle_entries(
         if pay_in_spite
         else hold[person_year] | account_unknown[person_year] * HOLD_ACCOUNT_UNKNOWN
     )
-    held = (
-        held
-        | payee_changed(person_year, fund, layer, kind, due, earlier, line_count, earlier_count) * HOLD_PAYEE_CHANGED
-    )
+    held = held | payee_changed(person_year, fund, layer, kind, due, earlier, earlier_count) * HOLD_PAYEE_CHANGED
     amount = due - earlier
     outcome = np.where(amount > 0, np.where(held > 0, HELD, TRANSFER), np.where(amount < 0, DECREASE, NOTHING))
     nobody = kind == TO_NOBODY
@@ -96,15 +93,15 @@ def settle_entries(
 
 
 def payee_changed(
-    person_year: Fen, fund: Fen, layer: Fen, kind: Fen, due: Fen, earlier: Fen, lines: Fen, earlier_count: Fen
+    person_year: Fen, fund: Fen, layer: Fen, kind: Fen, due: Fen, earlier: Fen, earlier_count: Fen
 ) -> Bools:
-    """Return the entries that look like one payee under two names: an old key with money on it and nothing due any
-    more, and a new key with something due and no history, of one person-year, fund and layer."""
+    """Return the entries that look like one payee under two names: a key that was paid more than is due now, and
+    another key that is due more than it was paid, of one person-year, fund and layer."""
     if not len(person_year):
         return np.zeros(0, dtype=bool)
     named = (fund != PERSON) & (kind != TO_NOBODY)
-    left_behind = named & (earlier_count > 0) & (due == 0) & (earlier > 0)
-    newcomer = named & (earlier_count == 0) & (due > 0)
+    left_behind = named & (earlier_count > 0) & (due < earlier)
+    newcomer = named & (due > earlier)
     # Entries are sorted: those of one person-year, fund and layer stand together.
     start = np.ones(len(person_year), dtype=bool)
     start[1:] = (person_year[1:] != person_year[:-1]) | (fund[1:] != fund[:-1]) | (layer[1:] != layer[:-1])

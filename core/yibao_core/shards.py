@@ -21,6 +21,7 @@ from yibao_core.claim import COUNT_NEEDS, OPTION_HISTORY_ROWS, OPTION_REACCOUNT,
 from yibao_core.collect import BLOCK_LINES as COLLECT_LINES
 from yibao_core.collect import BLOCK_ROWS as COLLECT_ROWS
 from yibao_core.collect import collect_rows
+from yibao_core.errors import SettlementError
 from yibao_core.intake import BLOCK_LINES, BLOCK_ROWS, Columns, count_shards, pack_rows, years_of_days
 from yibao_core.layers import TRACE_FIRST_TIER, TRACE_TIER_WIDTH
 from yibao_core.order import Texts, join_people, sort_people
@@ -81,7 +82,10 @@ class Settled(NamedTuple):
 def threads_to_use(threads: int | None) -> int:
     """Return how many threads to start: as asked, else by YIBAO_THREADS, else the cores this process may use."""
     if threads is None:
-        threads = int(os.environ.get(THREADS_VARIABLE, "0")) or len(os.sched_getaffinity(0))
+        given = os.environ.get(THREADS_VARIABLE, "0")
+        if not given.isdigit():
+            raise SettlementError(f"{THREADS_VARIABLE}: expected a number of threads, got {given!r}")
+        threads = int(given) or len(os.sched_getaffinity(0))
     return max(1, threads)
 
 
@@ -291,7 +295,7 @@ def settle_shard(
     if longest > PAIRWISE_MAX:
         mark_long_duplicates(work, room.order, room.person_start, people, room.by_id, room.spare, history_rows, texts)
     if options[OPTION_REACCOUNT] and fields[FIELD_REVERSES] >= 0:
-        take_out_pairs(book, work, fields, room.order, room.person_start, people, room.by_id, texts)
+        take_out_pairs(book, work, fields, room.order, room.person_start, people, room.by_id, history_rows, texts)
     return settle_people(
         book,
         fields,
