@@ -158,7 +158,10 @@ def test_a_row_whose_own_category_is_unreadable_stays_rejected() -> None:
 @pytest.mark.parametrize(
     ("listed", "fault"),
     [
-        (roster(entry("poor", None, None)), "roster: category: expected known categories, got something else in 1 rows, first in row 0"),
+        (
+            roster(entry("poor", None, None)),
+            "roster: category: expected known categories, got something else in 1 rows, first in row 0",
+        ),
         (roster(entry("dibao", None, None, None)), "roster: person_id: expected no null, got 1"),
         (roster(entry("dibao", date(2019, 2, 1), date(2019, 1, 1))), "roster: row 0: expected from <= to"),
         (roster(entry("dibao", "2019-13-01", "")), "roster: from: expected dates or nothing, got 1"),

@@ -168,6 +168,7 @@ def settle_claim(
     eligible_old, total_old = 0, 0
     changed = False
     differs = False
+    traced = trace.size > 0
     out = 0
     first_step = place(book[cell + CELL_FIRST_STEP])
     for step_at in range(first_step, book[cell + CELL_END_STEP], STEP_WIDTH):
@@ -185,17 +186,18 @@ def settle_claim(
             charged_eligible, charged_total = charged_before(book, rule, first_step, step, age, scratch, SCRATCH_PAID)
         base = base_fen(component, total, charged_eligible, charged_total)
         before = balances[at + 2 * place(book[rule + RULE_ACCOUNT])]
-        if book[step + STEP_FEEDS] and before + base > YEAR_MAX_FEN:
+        feeds = book[step + STEP_FEEDS] != 0
+        if feeds and before + base > YEAR_MAX_FEN:
             take_back(book, first_step, step, age, 1, scratch, balances, at)
             return AMOUNT_OUT_OF_RANGE
-        if trace.size:
+        if traced:
             trace[out + TRACE_LAYER] = layer
             trace[out + TRACE_MODE] = mode
             trace[out + TRACE_RULE] = book[rule + RULE_ORDINAL]
             trace[out + TRACE_COMPONENT_FEN] = component
             trace[out + TRACE_BASE_FEN] = base
             trace[out + TRACE_BASE_BEFORE_FEN] = before
-            trace[out + TRACE_BASE_AFTER_FEN] = before + base if book[step + STEP_FEEDS] else before
+            trace[out + TRACE_BASE_AFTER_FEN] = before + base if feeds else before
             trace[out + TRACE_CAP_LEFT_FEN] = cap_left_fen(book, rule, balances, at)
             trace[out + TRACE_LIMIT_LEFT_FEN] = limit_left_fen(book, rule, balances, at)
             trace[out + TRACE_LEFT_FEN] = left
@@ -205,7 +207,7 @@ def settle_claim(
 
         paid = 0
         if mode == COMPUTED:
-            paid = pay_layer(book, rule, half_fen_bp, balances, at, base, left)
+            paid = pay_layer(book, rule, half_fen_bp, balances, at, before, base, left)
         elif mode == RECORDED:
             figure = old
             if reaccount and changed and old != 0 and not (layer == COMMERCIAL and head >> SHIFT_SUPPLEMENT & 1):
@@ -227,7 +229,7 @@ def settle_claim(
             differs = True
             changed |= mode != RECORDED
 
-        if book[step + STEP_FEEDS]:
+        if feeds:
             feed(balances, at, book, rule, base, paid)
         if book[step + STEP_CHARGED_TOTAL]:
             total_paid += paid
@@ -241,7 +243,7 @@ def settle_claim(
         scratch[SCRATCH_PAID + layer] = paid
         scratch[SCRATCH_BASE + layer] = base
         scratch[SCRATCH_STEP + layer] = step
-        if trace.size:
+        if traced:
             trace[out + TRACE_PAID_FEN] = paid
             out += trace.size // LAYERS_COUNT
     scratch[SCRATCH_OLD_LEFT] = total - eligible_old - total_old

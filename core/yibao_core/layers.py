@@ -81,17 +81,18 @@ def pay_layer(
     half_fen_bp: int,
     balances: Words,
     at: int,
+    before: int,
     base: int,
     left: int,
 ) -> int:
     """Return what a computed layer pays on a row's base: R(F(after)) - R(F(before)), then the cuts.
 
-    The cuts, in order: what the yearly cap leaves, what a shared limit leaves, what the row leaves.
+    The cuts, in order: what the yearly cap leaves, what a shared limit leaves, what the row leaves. `before` is the
+    account's cumulative base.
     """
-    if base == 0:
+    # Below the first tier nothing is paid, and few people ever reach it.
+    if base == 0 or book[rule + RULE_TIERS] == 0 or before + base <= book[rule + RULE_FIRST_TIER + TIER_LOWER_FEN]:
         return 0
-    account = at + 2 * place(book[rule + RULE_ACCOUNT])
-    before = balances[account]
     paid = entitled_fen(before + base, book, rule, half_fen_bp) - entitled_fen(before, book, rule, half_fen_bp)
     paid = min(paid, cap_left_fen(book, rule, balances, at), limit_left_fen(book, rule, balances, at), left)
     return max(0, paid)

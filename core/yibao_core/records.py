@@ -13,12 +13,14 @@ from yibao_core.policy import FEES, LAYERS
 
 # Words that every record has.
 (
-    PERSON,  # in: the person's id word; out: the index of the row's group in its shard, -1: none
-    TIME,  # in: settled_at in microseconds, UNREADABLE_TIME; out: what is left to the person, in fen
     ID,  # settlement id, or its hash where ids are text
     ROW,  # row in the input, behind the rows of the history
-    HEAD,  # packed small fields, see below
     GROUP,  # benefit year x 10,000 + city
+    # Not first: `pack_rows` writes this word and the record's last one ahead of the others, and needs 0.25 s for
+    # 5 million rows where it took 0.31 s with the person in front.
+    PERSON,  # in: the person's id word; out: the index of the row's group in its shard, -1: none
+    TIME,  # in: settled_at in microseconds, UNREADABLE_TIME; out: what is left to the person, in fen
+    HEAD,  # packed small fields, see below
     FIXED_WORDS,
 ) = range(7)
 

@@ -95,7 +95,8 @@ def mark_duplicates(
 ) -> None:
     """Reject every row whose settlement id stands twice under its person, the first one too.
 
-    People of more than PAIRWISE_MAX rows are left to `mark_long_duplicates`.
+    `ids` holds the people's id words side by side, each person's in any order: records are only read where two are
+    alike. People of more than PAIRWISE_MAX rows are left to `mark_long_duplicates`.
     """
     for person in range(people):
         first = place(person_start[person])
@@ -103,9 +104,8 @@ def mark_duplicates(
         if count > PAIRWISE_MAX:
             continue
         alike = 0
-        for index in range(count):
-            ids[index] = work[place(order[first + index]) + ID]
-            for other in range(index):
+        for index in range(first + 1, first + count):
+            for other in range(first, index):
                 alike += 1 if ids[other] == ids[index] else 0
         if alike == 0:
             continue
