@@ -109,7 +109,8 @@ def prepare(
         region=frozen(region),
         birth=frozen(birth),
         supplement=frozen(supplement),
-        money=tuple(frozen(column) for column in money),
+        money=tuple(_words_of(column) for column in money),
+        money_shift=frozen(np.array([_shift_of(column) for column in money], dtype=np.int64)),
     )
     return Prepared(
         columns,
@@ -303,6 +304,18 @@ def _hashed(column: pa.ChunkedArray) -> tuple[NDArray[np.int64], NDArray[np.int6
 
 def _nothing(dtype: Any = np.int64) -> NDArray[Any]:
     return np.empty(0, dtype=dtype)
+
+
+def _shift_of(column: NDArray[np.int64]) -> int:
+    """Return 1 for a column that lies in every second word, 0 for one that is dense."""
+    return 1 if len(column) > 1 and column.strides[0] == 16 else 0
+
+
+def _words_of(column: NDArray[np.int64]) -> NDArray[Any]:
+    """Return the words in which a money column lies, read-only and contiguous."""
+    if not _shift_of(column):
+        return frozen(column)
+    return np.lib.stride_tricks.as_strided(column, (2 * len(column),), (8,), writeable=False)
 
 
 def frozen(array: NDArray[Any]) -> NDArray[Any]:

@@ -14,7 +14,7 @@ from yibao.columns import flags as yes_no
 from yibao.ids import read_ids
 from yibao.ledger import Ledger, as_table
 from yibao.money import from_fen, to_fen, yuan
-from yibao_core.accumulators import GROUP_HOLD, GROUP_ID_ROW, GROUP_KEY, GROUP_LAST_ROW
+from yibao_core.accumulators import GROUP_HOLD, GROUP_ID_ROW, GROUP_KEY, GROUP_LAST_ROW, GROUP_PERSON
 from yibao_core.deltas import (
     FUNDS,
     PAYEE_KINDS,
@@ -446,55 +446,65 @@ def _person_years(prepared: Prepared, settled: Settled, rows: Fen, previous: Pre
     groups = settled.groups
     words = prepared.columns.person
     all_rows = len(words)
-    group_row = groups[:, GROUP_ID_ROW]
-    group_word = words[np.minimum(group_row, max(all_rows - 1, 0))] if all_rows else np.empty(0, dtype=np.int64)
-    group_year = groups[:, GROUP_KEY] // 10_000
     row_group = settled.group[rows]
+    is_used = np.zeros(len(groups), dtype=bool)
+    is_used[row_group] = True
+    used = np.flatnonzero(is_used)
+    place = np.cumsum(is_used) - 1  # of a used group among them
     previous_word = prepared.opening_persons if previous else np.empty(0, dtype=np.int64)
     previous_year = previous.year if previous else np.empty(0, dtype=np.int64)
-    word = np.concatenate([group_word[row_group], previous_word])
-    year = np.concatenate([group_year[row_group], previous_year])
-    id_row = np.concatenate([group_row[row_group], all_rows + np.arange(len(previous_word))])
+    word = np.concatenate([words[groups[used, GROUP_ID_ROW]], previous_word])
+    year = np.concatenate([groups[used, GROUP_KEY] // 10_000, previous_year])
+    id_row = np.concatenate([groups[used, GROUP_ID_ROW], all_rows + np.arange(len(previous_word))])
     order = np.lexsort((id_row, year, word))
     new = np.ones(len(order), dtype=bool)
     new[1:] = (word[order][1:] != word[order][:-1]) | (year[order][1:] != year[order][:-1])
     number = np.empty(len(order), dtype=np.int64)
     number[order] = np.cumsum(new) - 1
     keys = order[new]
-    hold, last_row = _of_groups(prepared, groups, group_word, group_year, word[keys], year[keys])
-    return _PersonYears(word[keys], year[keys], id_row[keys], hold, last_row, number[: len(rows)], number[len(rows) :])
+    near = _groups_of(prepared, groups, used, previous_word)
+    hold, last_row = _of_groups(prepared, groups[near], word[keys], year[keys])
+    return _PersonYears(
+        word[keys], year[keys], id_row[keys], hold, last_row, number[: len(used)][place[row_group]], number[len(used) :]
+    )
 
 
-def _of_groups(
-    prepared: Prepared, groups: Fen, group_word: Fen, group_year: Fen, word: Fen, year: Fen
-) -> tuple[Fen, Fen]:
+def _groups_of(prepared: Prepared, groups: Fen, used: Fen, previous_word: Fen) -> Fen:
+    """Return all groups of the people who have a used one, or an earlier transfer."""
+    concerned = np.zeros(int(groups[:, GROUP_PERSON].max(initial=-1)) + 1, dtype=bool)
+    concerned[groups[used, GROUP_PERSON]] = True
+    if len(previous_word):
+        rows = np.minimum(groups[:, GROUP_ID_ROW], len(prepared.columns.person) - 1)
+        concerned[groups[np.isin(prepared.columns.person[rows], previous_word), GROUP_PERSON]] = True
+    return np.flatnonzero(concerned[groups[:, GROUP_PERSON]])
+
+
+def _of_groups(prepared: Prepared, groups: Fen, word: Fen, year: Fen) -> tuple[Fen, Fen]:
     """Return what holds each person-year, and its last row in the window, over its cities."""
+    group_word = prepared.columns.person[groups[:, GROUP_ID_ROW]]
+    group_year = groups[:, GROUP_KEY] // 10_000
     hold = np.zeros(len(word), dtype=np.int64)
     last_row = np.full(len(word), -1, dtype=np.int64)
-    wanted = np.flatnonzero(np.isin(group_word, word))
-    # Person-years are sorted by (word, year): find each group's by the word first, then by the year.
-    for offset in range(_most_years(word)):
-        at = np.searchsorted(word, group_word[wanted], side="left") + offset
+    if not len(word):
+        return hold, last_row
+    # Person-years are sorted by (word, year): where a group's person begins among them, then each of its years.
+    start = np.searchsorted(word, group_word)
+    known = np.flatnonzero(word[np.minimum(start, len(word) - 1)] == group_word)
+    for offset in range(int(np.unique(word, return_counts=True)[1].max())):
+        at = start[known] + offset
         inside = at < len(word)
-        inside[inside] &= word[at[inside]] == group_word[wanted[inside]]
-        unknown_year = group_year[wanted] == 0
-        match = inside.copy()
-        match[inside] &= (year[at[inside]] == group_year[wanted[inside]]) | unknown_year[inside]
-        np.bitwise_or.at(hold, at[match], groups[wanted[match], GROUP_HOLD])
-        for group, place in zip(wanted[match], at[match], strict=True) if _several(at[match]) else ():
-            last_row[place] = _later(prepared, int(last_row[place]), int(groups[group, GROUP_LAST_ROW]))
-        if not _several(at[match]):
-            fresh = np.where(last_row[at[match]] < 0, groups[wanted[match], GROUP_LAST_ROW], last_row[at[match]])
-            last_row[at[match]] = fresh
+        group, at = known[inside], at[inside]
+        same = (word[at] == group_word[group]) & ((year[at] == group_year[group]) | (group_year[group] == 0))
+        group, at = group[same], at[same]
+        np.bitwise_or.at(hold, at, groups[group, GROUP_HOLD])
+        seen = groups[group, GROUP_LAST_ROW] >= 0
+        group, at = group[seen], at[seen]
+        several = np.bincount(at, minlength=len(word))[at] > 1  # cities of one year, or another group before
+        several |= last_row[at] >= 0
+        last_row[at[~several]] = groups[group[~several], GROUP_LAST_ROW]
+        for one, place in zip(group[several], at[several], strict=True):
+            last_row[place] = _later(prepared, int(last_row[place]), int(groups[one, GROUP_LAST_ROW]))
     return hold, np.where(last_row >= 0, last_row - prepared.history_rows, -1)
-
-
-def _several(places: Fen) -> bool:
-    return len(np.unique(places)) < len(places)
-
-
-def _most_years(word: Fen) -> int:
-    return int(np.unique(word, return_counts=True)[1].max()) if len(word) else 0
 
 
 def _later(prepared: Prepared, row: int, other: int) -> int:

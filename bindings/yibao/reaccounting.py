@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from yibao.book import as_book
 from yibao.columns import Prepared, prepare, region_codes
 from yibao.ids import read_ids, taken
-from yibao.ledger import MONEY, PAID, ColumnMap, Ledger
+from yibao.ledger import PAID, ColumnMap, Ledger
 from yibao.money import check_money, from_fen, yuan
 from yibao.payments import Payments, read_previous
 from yibao.result import LedgerResult
@@ -258,7 +258,7 @@ def _refuse(settled: Settled) -> None:
 
 def _changed_rows(prepared: Prepared, plan: CompiledBook, settled: Settled) -> _ChangedRows:
     rows = np.flatnonzero((settled.mode & CHANGED) > 0)
-    recorded = {layer: prepared.columns.money[MONEY.index(f"{layer}_paid")] for layer in LAYERS}
+    recorded = {layer: prepared.columns.amounts(f"{layer}_paid") for layer in LAYERS}
     columns, behind = prepared.columns, rows + prepared.history_rows
     supplement = np.zeros(len(rows), dtype=bool)
     unknown = supplement
@@ -267,7 +267,7 @@ def _changed_rows(prepared: Prepared, plan: CompiledBook, settled: Settled) -> _
         applies = columns.category_mask[behind] & categories[settled.policy[rows]] > 0
         supplement = (columns.supplement[behind] > 0) & applies
         unknown = (columns.supplement[behind] < 0) & applies
-    total = columns.money[0]
+    total = columns.amounts("total_fee")
     deltas = row_deltas(settled.paid_fen, recorded, total, settled.personal_fen, rows, prepared.history_rows)
     return _ChangedRows(rows, deltas, supplement, unknown)
 

@@ -139,7 +139,7 @@ class LedgerResult:
             layer: str(yuan(self._settled.paid_fen[layer].sum()) if layer in self._settled.paid_fen else yuan(0))
             for layer in LAYERS
         }
-        total = self._prepared.columns.money[0][self._prepared.history_rows :]
+        total = self._prepared.columns.amounts("total_fee")[self._prepared.history_rows :]
         policies, rows = np.unique(self._settled.policy[settled], return_counts=True)
         return {
             "rows": len(status),
@@ -219,7 +219,7 @@ class LedgerResult:
             return np.ones(len(rows), dtype=bool)
         if name not in MONEY:
             return self._is_missing(name, rows)
-        amounts = self._prepared.columns.money[MONEY.index(name)][self._prepared.history_rows + rows]
+        amounts = self._prepared.columns.amounts(name)[self._prepared.history_rows + rows]
         null: NDArray[np.bool_] = amounts == NULL_FEN
         broken: NDArray[np.bool_] = amounts == NOT_FEN
         if code == RowStatus.MISSING_VALUE:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from yibao.balances import Balances
 from yibao.columns import Prepared
 from yibao.dates import day_number
-from yibao.ledger import MONEY, PAID
+from yibao.ledger import PAID
 from yibao_core.claim import (
     COUNT_NEEDS,
     OPTION_AFTER_CHANGE,
@@ -133,7 +133,7 @@ def _is_carried(prepared: Prepared, layer: str, is_fed: bool) -> bool:
     name = f"{layer}_paid"
     if name not in prepared.in_history:
         return False
-    paid = prepared.columns.money[MONEY.index(name)][: prepared.history_rows]
+    paid = prepared.columns.amounts(name)[: prepared.history_rows]
     return is_fed or bool(((paid != 0) & (paid != NULL_FEN)).any())
 
 

@@ -131,6 +131,12 @@ class Columns(NamedTuple):
     birth: NDArray[np.int32]  # optional; NO_DAY: null
     supplement: NDArray[np.int8]  # optional
     money: tuple[NDArray[np.int64], ...]  # MONEY_COLUMNS, each optional; NULL_FEN, NOT_FEN
+    money_shift: NDArray[np.int64]  # 1: a column's amounts are every second word (decimal128 as it lies), 0: every one
+
+    def amounts(self, name: str) -> NDArray[np.int64]:
+        """Return a money column by its name, one amount a row; empty where it is absent."""
+        index = MONEY_COLUMNS.index(name)
+        return self.money[index][:: 1 << int(self.money_shift[index])]
 
 
 @kernel
@@ -202,13 +208,15 @@ def years_of_days() -> NDArray[np.int16]:
 
 
 @kernel
-def judge_column(amounts: Words, signs: Words, null_bit: int, cells: Words, sums: Words, faults: Words) -> None:
+def judge_column(
+    amounts: Words, shift: int, rows: int, signs: Words, null_bit: int, cells: Words, sums: Words, faults: Words
+) -> None:
     """Copy a block of a money column to `cells` (0 where it is unusable), add it to `sums` and its faults to `faults`.
 
     A cell should have its row's sign: 1 or -1, 0 for any. Written without a branch, so that it runs on vectors.
     """
-    for index in range(amounts.size):
-        amount = amounts[index]
+    for index in range(rows):
+        amount = amounts[index << shift]
         usable = -ROW_MAX_FEN <= amount <= ROW_MAX_FEN
         fault = null_bit if amount == NULL_FEN else (BROKEN_AMOUNT if amount == NOT_FEN else HUGE_AMOUNT)
         cell = amount if usable else 0
@@ -240,7 +248,10 @@ def judge_money(columns: Columns, begin: int, end: int, block: NDArray[np.int64]
             sums = BLOCK_NO_SUM
         signed = BLOCK_NO_SIGN if column == PERSONAL else BLOCK_SIGN  # a personal share may have any sign
         null_bit = NULL_AMOUNT << column
-        judge_column(amounts[begin:end], block[signed], null_bit, block[column], block[sums], block[BLOCK_FAULTS])
+        shift = columns.money_shift[column]
+        part = amounts[begin << shift : end << shift]
+        lines = block[column], block[sums], block[BLOCK_FAULTS]
+        judge_column(part, shift, end - begin, block[signed], null_bit, lines[0], lines[1], lines[2])
 
 
 @kernel
@@ -284,7 +295,7 @@ def pack_rows(
     set_known_day = settings[INTAKE_KNOWN_DAY]
     known_as_settled = settings[INTAKE_KNOWN_AS_SETTLED] != 0
     # One name a column: reaching into the tuple inside the loop costs more than the row.
-    person, times, ids, reverses_ids, missing_bits, days, masks, cares, regions, births, supplements, _ = columns
+    person, times, ids, reverses_ids, missing_bits, days, masks, cares, regions, births, supplements, _, _ = columns
     has_reverses, has_missing, has_region = reverses_ids.size > 0, missing_bits.size > 0, regions.size > 0
     has_birth, has_supplement = births.size > 0, supplements.size > 0
     reverses_word = fields[FIELD_REVERSES]
