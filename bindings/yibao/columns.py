@@ -88,9 +88,10 @@ def prepare(
     person_words = encode(people)
     rows = sum(len(part) for part in parts)
     missing = _missing(person, settlement, day_missing, time_missing, mask == -1, care == -2, _rejected(history, rows))
-    mask, care = np.where(mask == -1, 0, mask).astype(np.int16), np.where(care == -2, -1, care).astype(np.int8)
     if len(missing):
+        mask, care = np.where(mask == -1, 0, mask), np.where(care == -2, -1, care)
         moments = np.where(time_missing, UNREADABLE_TIME, moments)
+    mask, care = mask.astype(np.int16, copy=False), care.astype(np.int8, copy=False)
     if masks is not None:
         own = len(ledger)
         mask = np.concatenate([mask[: rows - own], masks(mask[rows - own :], person[-1], days[rows - own :])]).astype(
@@ -211,7 +212,10 @@ def flags(column: pa.ChunkedArray, name: str) -> NDArray[np.int8]:
 def region_codes(column: pa.ChunkedArray, name: str) -> NDArray[np.int32]:
     """Return six-digit region codes, 0 where there is none."""
     if pa.types.is_integer(column.type):
-        codes = words(pc.fill_null(column, 0).cast(pa.int64()))
+        codes = words(pc.fill_null(column, 0) if column.null_count else column)
+        if len(codes) and codes.min() >= 100_000 and codes.max() <= 999_999:
+            return codes.astype(np.int32, copy=False)
+        codes = codes.astype(np.int64)
         codes = np.where(codes >= 10**11, codes // 10**6, np.where(codes >= 10**8, codes // 10**3, codes))
         return np.where((codes >= 100_000) & (codes <= 999_999), codes, 0).astype(np.int32)
     return look_up(column, _region_code, 0, np.int32, name).astype(np.int32)
