@@ -35,7 +35,7 @@ $(VENV)/.made:
 
 $(VENV)/.cli: EXTRAS := cli
 $(VENV)/.test: EXTRAS := cli,test
-$(VENV)/.lint: EXTRAS := cli,test,lint
+$(VENV)/.lint: EXTRAS := cli,test,bench,lint
 $(VENV)/.bench: EXTRAS := cli,test,bench
 $(VENV)/.cli $(VENV)/.test $(VENV)/.lint $(VENV)/.bench: pyproject.toml | $(VENV)/.made
 	@echo "installing yibao[$(EXTRAS)] into $(VENV)"
