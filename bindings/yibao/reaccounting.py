@@ -1,7 +1,7 @@
 """Re-accounting (重新核算补报): replay, compare with what was paid, and say who gets the difference."""
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,6 +37,7 @@ DECREASES = ("waive", "recover")
 REJECTS = ("hold", "pay")
 CHOICES = {"keep": KEEP, "implied_rate": IMPLIED_RATE, "refuse": REFUSE}
 MISSING_PAID = ("refuse", "zero")
+ROUTED_BY = ("has_social_card_account", "insured_region", "treated_region", "hospital_id")
 
 
 class Reaccount:
@@ -47,16 +48,20 @@ class Reaccount:
         result: LedgerResult,
         prepared: Prepared,
         settled: Settled,
-        changed: "_ChangedRows",
+        compare: Callable[[], "_ChangedRows"],
         route: Callable[[], Payments],
         money: str,
     ) -> None:
         self._result = result
         self._prepared = prepared
         self._settled = settled
-        self._changed = changed
+        self._compare = compare
         self._route = route
         self._money = money
+
+    @property
+    def _changed(self) -> "_ChangedRows":
+        return self._compare()
 
     @cached_property
     def _payments(self) -> Payments:
@@ -207,11 +212,16 @@ def reaccount(
     )
     _refuse(settled)
     result = LedgerResult(read, prepared, plan, settled, money, show_ids)
-    changed = _changed_rows(prepared, plan, settled)
-    _columns_for_routing(read, changed)
+
+    @cache
+    def changed() -> _ChangedRows:
+        return _changed_rows(prepared, plan, settled)
+
+    if not all(read.has(name) for name in ROUTED_BY):
+        _columns_for_routing(read, changed())
 
     def route() -> Payments:
-        return _payments(read, prepared, plan, settled, changed, previous, on_decrease, on_reject, money)
+        return _payments(read, prepared, plan, settled, changed(), previous, on_decrease, on_reject, money)
 
     return Reaccount(result, prepared, settled, changed, route, money)
 
