@@ -375,34 +375,27 @@ class Payments:
 
     def _transfer_ids(self, chosen: Fen, columns: dict[str, Any]) -> pa.Array:
         """Return a digest of person, year, payer, fund, layer, payee, policy digest and the number of earlier entries."""
-        digests = [policy.digest for policy in self._plan.policies]
-        parts = zip(
-            columns["person_id"].to_pylist(),
-            columns["benefit_year"].to_pylist(),
-            columns["fund"].to_pylist(),
-            columns["layer"].to_pylist(),
-            columns["payee_kind"].to_pylist(),
-            columns["payee_id"].to_pylist(),
-            self._policy_of(chosen).tolist(),
-            self._entries.earlier_count[chosen].tolist(),
-            strict=True,
-        )
-        return pa.array(
-            [
-                hashlib.blake2b(
-                    f"{person}\x1f{year}\x1f{PAYER}\x1f{fund}\x1f{layer}\x1f{kind}\x1f{payee}\x1f{digests[policy]}\x1f{earlier}".encode(),
-                    digest_size=16,
-                ).hexdigest()
-                for person, year, fund, layer, kind, payee, policy, earlier in parts
-            ],
-            pa.string(),
-        )
+        digests = _named(self._policy_of(chosen), [policy.digest for policy in self._plan.policies])
+        names = ("person_id", "benefit_year", "payer", "fund", "layer", "payee_kind", "payee_id")
+        earlier = pa.array(self._entries.earlier_count[chosen]).cast(pa.string())
+        parts = [*(columns[name].cast(pa.string()) for name in names), digests, earlier]
+        texts = pc.binary_join_element_wise(*(_one_chunk(part) for part in parts), "\x1f").cast(pa.binary())
+        digest = hashlib.blake2b
+        return pa.array([digest(text, digest_size=16).hexdigest() for text in texts.to_pylist()], pa.string())
 
     def _reasons(self, chosen: Fen) -> pa.Array:
         hold = self._entries.hold[chosen]
         sets, index = np.unique(hold, return_inverse=True)
         texts = [";".join(name for bit, name in enumerate(HOLD_REASONS) if int(bits) >> bit & 1) for bits in sets]
         return _named(index.astype(np.int64), texts)
+
+
+def _one_chunk(column: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """Return a column as one array."""
+    if not isinstance(column, pa.ChunkedArray):
+        return column
+    joined = column.combine_chunks()
+    return joined.chunk(0) if isinstance(joined, pa.ChunkedArray) and joined.num_chunks else joined
 
 
 def _named(index: Fen, names: "list[str] | tuple[str, ...]") -> pa.Array:
