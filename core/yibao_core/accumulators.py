@@ -4,7 +4,7 @@ A group is (person, benefit year, city). It holds two balances for each account 
 cumulative base, from which schedules start, and what was paid, against which caps are held.
 """
 
-from yibao_core._jit import Words, kernel, place
+from yibao_core._jit import Words, helper, place
 from yibao_core.plan import RULE_ACCOUNT, RULE_LIMIT_ACCOUNT
 
 (
@@ -19,7 +19,7 @@ from yibao_core.plan import RULE_ACCOUNT, RULE_LIMIT_ACCOUNT
 HOLD_REJECTED, HOLD_NOT_RECONCILED = 1, 2
 
 
-@kernel
+@helper
 def feed(balances: Words, at: int, book: Words, rule: int, base_fen: int, paid_fen: int) -> None:
     """Add a base and a payment (negative: take back) to the rule's account, and the payment to its shared limit."""
     account = at + 2 * place(book[rule + RULE_ACCOUNT])
@@ -29,7 +29,7 @@ def feed(balances: Words, at: int, book: Words, rule: int, base_fen: int, paid_f
         balances[at + 2 * place(book[rule + RULE_LIMIT_ACCOUNT]) + 1] += paid_fen
 
 
-@kernel
+@helper
 def find_group(groups: Words, first: int, end: int, width: int, key: int) -> int:
     """Return the group among a person's groups first..end that has the key, or -1."""
     for group in range(first, end):

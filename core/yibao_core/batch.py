@@ -3,7 +3,7 @@
 A kernel sees only its shard; people share nothing, so shards run at once and in any order.
 """
 
-from yibao_core._jit import Words, kernel, place
+from yibao_core._jit import Words, helper, kernel, place
 from yibao_core.accumulators import (
     GROUP_BALANCES,
     GROUP_HOLD,
@@ -87,7 +87,7 @@ PAID_EXCEEDS_TOTAL = int(RowStatus.PAID_EXCEEDS_TOTAL)
 ALL_NULL = 255
 
 
-@kernel
+@helper
 def open_group(groups: Words, first: int, end: int, width: int, key: int, person: int, row: int) -> int:
     """Return the group of a person's groups first..end with the key; a new one at `end` where there is none."""
     group = find_group(groups, first, end, width, key)
@@ -103,7 +103,7 @@ def open_group(groups: Words, first: int, end: int, width: int, key: int, person
     return end
 
 
-@kernel
+@helper
 def check_unseen(book: Words, fields: Words, work: Words, reversal: int) -> int:
     """Return whether a reversal whose original nobody has seen can be settled by its own recorded payments."""
     status = unseen_status(book, work, reversal)
@@ -116,7 +116,7 @@ def check_unseen(book: Words, fields: Words, work: Words, reversal: int) -> int:
     return SETTLED
 
 
-@kernel
+@helper
 def stale_rows(work: Words, order: Words, first: int, index: int, original: int) -> int:
     """Return how many settled rows of the original's group stand between it and order[index]; -1: it is not earlier."""
     stale = 0
@@ -129,7 +129,7 @@ def stale_rows(work: Words, order: Words, first: int, index: int, original: int)
     return -1
 
 
-@kernel
+@helper
 def reimbursement_flags(total_fen: int, eligible_fen: int, paid_fen: int, personal_fen: int) -> int:
     """Return the flags for what 三(三) of 鲁医保发〔2019〕69号 forbids aiming at."""
     flags = 0
@@ -140,7 +140,7 @@ def reimbursement_flags(total_fen: int, eligible_fen: int, paid_fen: int, person
     return flags
 
 
-@kernel
+@helper
 def carry_recorded(
     book: Words,
     fields: Words,
@@ -304,7 +304,7 @@ def settle_people(
     return group_end
 
 
-@kernel
+@helper
 def holds_year(rejected_years: Words, rejected: int, year: int) -> bool:
     """Return whether a benefit year is among those of a person's rejected rows; an unreadable one (0) is every year."""
     found = False

@@ -4,7 +4,7 @@
 cancelled, a row outside the re-accounting window) and only moves the balances.
 """
 
-from yibao_core._jit import Words, kernel, place
+from yibao_core._jit import Words, helper, place
 from yibao_core.accumulators import feed
 from yibao_core.errors import RowStatus
 from yibao_core.layers import (
@@ -98,20 +98,20 @@ SETTLED = int(RowStatus.SETTLED)
 AMOUNT_OUT_OF_RANGE = int(RowStatus.AMOUNT_OUT_OF_RANGE)
 
 
-@kernel
+@helper
 def policy_of(head: int) -> int:
     """Return the offset of the row's policy in the plan."""
     return HEAD_WIDTH + (head >> SHIFT_POLICY & 63) * POLICY_WIDTH
 
 
-@kernel
+@helper
 def cell_of(book: Words, head: int) -> int:
     """Return the offset of the row's cell: its policy's rules for its category and care type."""
     cell = (head >> SHIFT_CATEGORY & 15) * CARE_COUNT + (head >> SHIFT_CARE & 15)
     return place(book[policy_of(head) + POLICY_CELLS]) + cell * CELL_WIDTH
 
 
-@kernel
+@helper
 def charged_before(
     book: Words,
     rule: int,
@@ -135,7 +135,7 @@ def charged_before(
     return eligible, total
 
 
-@kernel
+@helper
 def settle_claim(
     book: Words,
     fields: Words,
@@ -252,7 +252,7 @@ def settle_claim(
     return SETTLED
 
 
-@kernel
+@helper
 def take_back(
     book: Words, first_step: int, end_step: int, age: int, sign: int, scratch: Words, balances: Words, at: int
 ) -> None:
@@ -264,7 +264,7 @@ def take_back(
             feed(balances, at, book, rule, -sign * scratch[SCRATCH_BASE + layer], -sign * scratch[SCRATCH_PAID + layer])
 
 
-@kernel
+@helper
 def carry_claim(
     book: Words,
     fields: Words,
@@ -313,7 +313,7 @@ def carry_claim(
     return SETTLED
 
 
-@kernel
+@helper
 def return_to_funds(
     book: Words, fields: Words, work: Words, record: int, balances: Words, at: int, scratch: Words
 ) -> int:

@@ -1,6 +1,6 @@
 """One benefit layer: what its base is, and what it pays on it."""
 
-from yibao_core._jit import Words, kernel, place
+from yibao_core._jit import Words, helper, place
 from yibao_core.plan import (
     RULE_ACCOUNT,
     RULE_CAP_FEN,
@@ -51,7 +51,7 @@ FEES_COUNT = len(FEES)
 ) = range(6)
 
 
-@kernel
+@helper
 def component_fen(fields: Words, work: Words, record: int, mask: int) -> int:
     """Return the sum of the fee components in `mask`; a component that the ledger lacks counts as 0."""
     if mask == ELIGIBLE_MASK:
@@ -63,7 +63,7 @@ def component_fen(fields: Words, work: Words, record: int, mask: int) -> int:
     return amount_fen
 
 
-@kernel
+@helper
 def base_fen(component: int, total: int, charged_eligible: int, charged_total: int) -> int:
     """Return a component less what earlier layers paid on it, never below 0.
 
@@ -74,7 +74,7 @@ def base_fen(component: int, total: int, charged_eligible: int, charged_total: i
     return max(0, component - charged_eligible - inside)
 
 
-@kernel
+@helper
 def pay_layer(
     book: Words,
     rule: int,
@@ -98,13 +98,13 @@ def pay_layer(
     return max(0, paid)
 
 
-@kernel
+@helper
 def cap_left_fen(book: Words, rule: int, balances: Words, at: int) -> int:
     """Return what the rule's yearly cap leaves after this year's payments from its account."""
     return max(0, book[rule + RULE_CAP_FEN] - balances[at + 2 * place(book[rule + RULE_ACCOUNT]) + 1])
 
 
-@kernel
+@helper
 def limit_left_fen(book: Words, rule: int, balances: Words, at: int) -> int:
     """Return what the limit leaves that the rule shares with others (a huge amount where it shares none)."""
     if book[rule + RULE_LIMIT_ACCOUNT] == book[rule + RULE_ACCOUNT]:
@@ -112,7 +112,7 @@ def limit_left_fen(book: Words, rule: int, balances: Words, at: int) -> int:
     return max(0, book[rule + RULE_LIMIT_FEN] - balances[at + 2 * place(book[rule + RULE_LIMIT_ACCOUNT]) + 1])
 
 
-@kernel
+@helper
 def trace_tiers(book: Words, rule: int, half_fen_bp: int, before: int, after: int, trace: Words, at: int) -> None:
     """Write down the schedule's steps between two cumulative bases, from the same functions that pay."""
     trace[at + TRACE_TIERS_BEFORE_FEN_BP] = pay_tiers(before, book, rule)

@@ -1,6 +1,6 @@
 """Which rows of a person are the same settlement, and which cancel which."""
 
-from yibao_core._jit import Words, kernel, place
+from yibao_core._jit import Words, helper, kernel, place
 from yibao_core.claim import cell_of
 from yibao_core.errors import RowStatus
 from yibao_core.order import Texts, comes_before, compare_ids, names_original
@@ -44,37 +44,37 @@ PAID_EXCEEDS_TOTAL = int(RowStatus.PAID_EXCEEDS_TOTAL)
 NOT_SEEN = -1
 
 
-@kernel
+@helper
 def status_of(work: Words, record: int) -> int:
     return work[record + HEAD] & 255
 
 
-@kernel
+@helper
 def kind_of(work: Words, record: int) -> int:
     return work[record + HEAD] >> SHIFT_KIND & 15
 
 
-@kernel
+@helper
 def set_status(work: Words, record: int, status: int) -> None:
     work[record + HEAD] = work[record + HEAD] & ~255 | status
 
 
-@kernel
+@helper
 def add_flags(work: Words, record: int, flags: int) -> None:
     work[record + HEAD] = work[record + HEAD] | flags << SHIFT_FLAGS
 
 
-@kernel
+@helper
 def set_mode(work: Words, record: int, mode: int) -> None:
     work[record + HEAD] = work[record + HEAD] | mode << SHIFT_MODE
 
 
-@kernel
+@helper
 def mode_of(work: Words, record: int) -> int:
     return work[record + HEAD] >> SHIFT_MODE & 15
 
 
-@kernel
+@helper
 def mark_pair(work: Words, record: int, other: int, history_rows: int, texts: Texts) -> None:
     """Reject two rows of one person where they carry the same settlement id; rows of the history stay."""
     if work[record + ID] != work[other + ID] or kind_of(work, record) == OPENING or kind_of(work, other) == OPENING:
@@ -140,7 +140,7 @@ def mark_long_duplicates(
                 other += 1
 
 
-@kernel
+@helper
 def sort_by_id(work: Words, by_id: Words, first: int, end: int, spare: Words) -> None:
     """Sort by_id[first:end] (offsets of records) by the id word, stably, by merging."""
     run = 1
@@ -160,7 +160,7 @@ def sort_by_id(work: Words, by_id: Words, first: int, end: int, spare: Words) ->
         run *= 2
 
 
-@kernel
+@helper
 def find_original(
     work: Words, fields: Words, order: Words, first: int, end: int, by_id: Words, reversal: int, texts: Texts
 ) -> int:
@@ -195,7 +195,7 @@ def find_original(
     return found
 
 
-@kernel
+@helper
 def check_pair(work: Words, fields: Words, original: int, reversal: int, earlier: bool, reversed_before: bool) -> int:
     """Return the status of a reversal whose original was found."""
     if status_of(work, original) != SETTLED or kind_of(work, original) != NORMAL or not earlier:
@@ -209,7 +209,7 @@ def check_pair(work: Words, fields: Words, original: int, reversal: int, earlier
     return SETTLED
 
 
-@kernel
+@helper
 def follow(work: Words, original: int, reversal: int) -> None:
     """Give a reversal its original's policy and group: it belongs to that year, rejected or not."""
     policy = work[original + HEAD] & (NO_POLICY_INDEX << SHIFT_POLICY)
@@ -217,7 +217,7 @@ def follow(work: Words, original: int, reversal: int) -> None:
     work[reversal + GROUP] = work[original + GROUP]
 
 
-@kernel
+@helper
 def mirror_payments(work: Words, fields: Words, original: int, reversal: int) -> None:
     """Write the original's payments, negated, as the reversal's."""
     for layer in range(LAYERS_COUNT):
@@ -226,7 +226,7 @@ def mirror_payments(work: Words, fields: Words, original: int, reversal: int) ->
             work[reversal + word] = -work[original + word]
 
 
-@kernel
+@helper
 def negate(work: Words, fields: Words, record: int) -> None:
     """Turn the signs of a record's amounts, fees and payments."""
     for field in range(FIELD_FEE, FIELD_LAYER + LAYERS_COUNT):
@@ -234,7 +234,7 @@ def negate(work: Words, fields: Words, record: int) -> None:
             work[record + fields[field]] = -work[record + fields[field]]
 
 
-@kernel
+@helper
 def paid_sum(work: Words, fields: Words, record: int) -> int:
     """Return the sum of a record's payments."""
     paid = 0
@@ -244,13 +244,13 @@ def paid_sum(work: Words, fields: Words, record: int) -> int:
     return paid
 
 
-@kernel
+@helper
 def exceeds_total(work: Words, fields: Words, record: int) -> bool:
     """Return whether the payments of a record are larger in sum than its total fee (signs apart)."""
     return abs(paid_sum(work, fields, record)) > abs(work[record + fields[FIELD_TOTAL]])
 
 
-@kernel
+@helper
 def unseen_status(book: Words, work: Words, reversal: int) -> int:
     """Return what a reversal's own cells say where its original was not seen."""
     head = work[reversal + HEAD]
@@ -261,7 +261,7 @@ def unseen_status(book: Words, work: Words, reversal: int) -> int:
     return SETTLED
 
 
-@kernel
+@helper
 def window_mode(work: Words, record: int) -> int:
     """Return FROZEN for a row outside the re-accounting window, else REPLAYED."""
     return REPLAYED if work[record + HEAD] >> SHIFT_WINDOW & 1 else FROZEN

@@ -1,6 +1,6 @@
 """An amount through one piecewise schedule."""
 
-from yibao_core._jit import Words, kernel, place
+from yibao_core._jit import Words, helper, place
 from yibao_core.money import BP, round_fen
 from yibao_core.plan import (
     RULE_CAP_FEN,
@@ -13,13 +13,13 @@ from yibao_core.plan import (
 )
 
 
-@kernel
+@helper
 def tier_part(amount_fen: int, lower_fen: int, upper_fen: int) -> int:
     """Return the part of a cumulative amount that lies inside one tier."""
     return max(0, min(amount_fen, upper_fen) - lower_fen)
 
 
-@kernel
+@helper
 def pay_tiers(amount_fen: int, book: Words, rule: int) -> int:
     """Return F(amount) in fen x basis points: what all tiers pay together, at most the cap.
 
@@ -36,7 +36,7 @@ def pay_tiers(amount_fen: int, book: Words, rule: int) -> int:
     return min(paid_fen_bp, book[rule + RULE_CAP_FEN] * BP)
 
 
-@kernel
+@helper
 def entitled_fen(amount_fen: int, book: Words, rule: int, half_fen_bp: int) -> int:
     """Return R(F(amount)): the entitlement on a cumulative base, in fen, rounded once."""
     return round_fen(pay_tiers(amount_fen, book, rule), half_fen_bp)
