@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from yibao.dates import to_days, to_moments
-from yibao.ids import as_integers, encode, read_ids, same_kind, text_buffers, words
+from yibao.ids import as_integers, encode, one_chunk, read_ids, same_kind, text_buffers, words
 from yibao.ledger import MONEY, REQUIRED, Ledger
 from yibao.money import to_fen
 from yibao.words import care_index, category_mask, look_up, truth
@@ -292,13 +292,7 @@ def _joined(columns: list[pa.ChunkedArray]) -> pa.ChunkedArray:
 
 
 def _hashed(column: pa.ChunkedArray) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]:
-    chunk = (
-        column.chunk(0)
-        if column.num_chunks == 1
-        else pa.concat_arrays(column.chunks)
-        if column.num_chunks
-        else pa.array([], column.type)
-    )
+    chunk = one_chunk(column)
     offsets, data = text_buffers(chunk)
     hashes = np.empty(len(chunk), dtype=np.int64)
     offsets, data = frozen(offsets), frozen(data)

@@ -133,17 +133,18 @@ def encode(columns: list[pa.ChunkedArray]) -> NDArray[np.int64]:
     return words(joined)
 
 
+def one_chunk(column: pa.ChunkedArray | pa.Array) -> pa.Array:
+    """Return a column as one array, without a copy where it is one already."""
+    if not isinstance(column, pa.ChunkedArray):
+        return column
+    if column.num_chunks == 1:
+        return column.chunk(0)
+    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+
+
 def words(column: pa.ChunkedArray | pa.Array) -> NDArray[Any]:
     """Return a column without nulls as one contiguous read-only array; no copy where it is one chunk."""
-    if isinstance(column, pa.ChunkedArray):
-        column = (
-            column.chunk(0)
-            if column.num_chunks == 1
-            else pa.concat_arrays(column.chunks)
-            if column.num_chunks
-            else pa.array([], column.type)
-        )
-    array: NDArray[Any] = column.to_numpy(zero_copy_only=False)
+    array: NDArray[Any] = one_chunk(column).to_numpy(zero_copy_only=False)
     if array.flags.writeable:
         array.flags.writeable = False
     return array
@@ -151,8 +152,7 @@ def words(column: pa.ChunkedArray | pa.Array) -> NDArray[Any]:
 
 def taken(column: pa.ChunkedArray, rows: NDArray[np.int64]) -> pa.Array:
     """Return a column's cells at some rows as one array."""
-    cells = column.take(pa.array(rows)).combine_chunks()
-    return cells.chunk(0) if isinstance(cells, pa.ChunkedArray) and cells.num_chunks else cells
+    return one_chunk(column.take(pa.array(rows)))
 
 
 def mask_id(value: Any) -> str:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from yibao.columns import Prepared
 from yibao.columns import flags as yes_no
-from yibao.ids import read_ids
+from yibao.ids import one_chunk, read_ids
 from yibao.ledger import Ledger, as_table
 from yibao.money import from_fen, to_fen, yuan
 from yibao_core.accumulators import GROUP_HOLD, GROUP_ID_ROW, GROUP_KEY, GROUP_LAST_ROW, GROUP_PERSON
@@ -379,7 +379,7 @@ class Payments:
         names = ("person_id", "benefit_year", "payer", "fund", "layer", "payee_kind", "payee_id")
         earlier = pa.array(self._entries.earlier_count[chosen]).cast(pa.string())
         parts = [*(columns[name].cast(pa.string()) for name in names), digests, earlier]
-        texts = pc.binary_join_element_wise(*(_one_chunk(part) for part in parts), "\x1f").cast(pa.binary())
+        texts = pc.binary_join_element_wise(*(one_chunk(part) for part in parts), "\x1f").cast(pa.binary())
         digest = hashlib.blake2b
         return pa.array([digest(text, digest_size=16).hexdigest() for text in texts.to_pylist()], pa.string())
 
@@ -388,14 +388,6 @@ class Payments:
         sets, index = np.unique(hold, return_inverse=True)
         texts = [";".join(name for bit, name in enumerate(HOLD_REASONS) if int(bits) >> bit & 1) for bits in sets]
         return _named(index.astype(np.int64), texts)
-
-
-def _one_chunk(column: pa.Array | pa.ChunkedArray) -> pa.Array:
-    """Return a column as one array."""
-    if not isinstance(column, pa.ChunkedArray):
-        return column
-    joined = column.combine_chunks()
-    return joined.chunk(0) if isinstance(joined, pa.ChunkedArray) and joined.num_chunks else joined
 
 
 def _named(index: Fen, names: "list[str] | tuple[str, ...]") -> pa.Array:
