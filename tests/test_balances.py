@@ -103,6 +103,9 @@ def test_the_cap_counts_what_earlier_runs_paid() -> None:
         ("account", pa.array(["nonsense"]), "account: expected one of"),
         ("person_id", pa.array([None], pa.string()), "person_id: expected no null"),
         ("person_id", pa.array([1.0]), "have lost digits"),
+        ("benefit_year", pa.array([None], pa.int32()), "benefit_year: expected"),
+        ("insured_city", pa.array([None], pa.int32()), "insured_city: expected"),
+        ("insured_city", pa.array([371002]), "insured_city: expected"),
     ],
 )
 def test_an_opening_that_cannot_be_read_is_refused(column: str, values: pa.Array, fault: str) -> None:
@@ -114,6 +117,13 @@ def test_an_opening_that_cannot_be_read_is_refused(column: str, values: pa.Array
         settle(bill(2, "20000"), opening=opening)
     with pytest.raises(yibao.LedgerError, match=f"opening: {column}: expected a column"):
         settle(bill(2, "20000"), opening=closing.drop_columns([column]))
+
+
+def test_an_opening_that_names_an_account_twice_is_refused() -> None:
+    """Section 4: two closings in one file would count twice, or one of them not at all."""
+    closing = settle(bill(1, "30000")).closing
+    with pytest.raises(yibao.LedgerError, match="opening: expected one entry a person"):
+        settle(bill(2, "20000"), opening=pa.concat_tables([closing, closing]))
 
 
 def test_a_year_in_monthly_runs_is_the_year_in_one_reversals_included() -> None:

@@ -158,3 +158,21 @@ def test_many_text_ids_are_kept_apart() -> None:
         person_id=ids, settlement_id=ids, settled_at=[datetime(2019, 3, 1)] * len(ids),
     ))  # fmt: skip
     assert set(result.table["catastrophic_paid"].to_pylist()) == {7_200}
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [(pa.array([7]), pa.array(["7"])), (pa.array(["7"]), pa.array([7], pa.uint16()))],
+)
+def test_runs_with_ids_of_another_kind_meet(first: pa.Array, second: pa.Array) -> None:
+    """Sections 4 and 5: balances, history and earlier transfers find the same person, whatever type the file gave."""
+    january = settle(ledger(person_id=first, settlement_id=["A"]))
+    later = ledger(person_id=second, settlement_id=["B"])
+    assert settle(later, opening=january.closing).table["catastrophic_paid"].to_pylist() == [18_000]
+    negative = later.set_column(later.column_names.index("total_fee"), "total_fee", pa.array(["-30000"]))
+    negative = negative.set_column(negative.column_names.index("eligible_fee"), "eligible_fee", pa.array(["-30000"]))
+    slip = negative.append_column("reverses", pa.array(["A"]))
+    slip = slip.set_column(slip.column_names.index("settled_at"), "settled_at", pa.array([datetime(2019, 4, 1)]))
+    back = settle(slip, opening=january.closing, history=january.table)
+    assert back.table["status"].to_pylist() == ["SETTLED"]
+    assert back.table["catastrophic_paid"].to_pylist() == [-7_200]

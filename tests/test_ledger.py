@@ -224,6 +224,7 @@ def test_a_mapping_names_columns_and_may_stand_behind_a_built_in_one() -> None:
         pa.array(["20190831", "2019年9月1日", ""], pa.large_string()),
         pa.array(["2019-08-31", "2019.09.01", None], pa.string_view()),
         pa.array(["2019-08-31", "2019-09-01 00:00:00", None]).dictionary_encode(),
+        pa.array(["2019-08-31T15:59:59Z", "2019-09-01T00:00:00+08:00", "201911"]),
         # 16:00 UTC is midnight in China.
         pa.array([datetime(2019, 8, 31, 15, 59, 59), datetime(2019, 8, 31, 16), None], pa.timestamp("s", tz="UTC")),
     ],
@@ -384,6 +385,13 @@ def test_threads_do_not_change_anything(threads: int) -> None:
     """Serial and parallel agree to the fen."""
     table = ledger(28, person_id=[f"P{number % 9}" for number in range(28)])
     assert settle(table, threads=threads).table.to_pylist() == settle(table).table.to_pylist()
+
+
+@pytest.mark.parametrize("typo", ["two", "-1", "1.5", " "])
+def test_a_typo_in_the_number_of_threads_is_named(typo: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("YIBAO_THREADS", typo)
+    with pytest.raises(yibao.SettlementError, match=f"YIBAO_THREADS: expected a number of threads, got '{typo}'"):
+        settle(ledger(1))
 
 
 def test_a_settled_table_can_be_written_under_the_national_names() -> None:

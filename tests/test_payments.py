@@ -6,6 +6,8 @@ import random
 from collections import defaultdict
 from datetime import date, datetime
 from decimal import Decimal
+from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -145,6 +147,38 @@ def test_outside_the_city_no_hospital_is_needed() -> None:
     """Point 7: the district's account."""
     a = again(helped(1, hospital_id=None, treated_region=110101), parameters=ASSISTANCE)
     assert len(a.unrouted) == 0
+
+
+@pytest.mark.parametrize("longer", ["371003", "371003001", "371003001002", 371003001, 371003001002])
+def test_districts_are_read_from_longer_codes_too(longer: Any) -> None:
+    """Ledger page: six digits; the national codes of towns and villages begin with their district's."""
+    old = entries(again(helped(1), parameters=ASSISTANCE).transfers)
+    assert entries(again(helped(1, treated_region=longer), parameters=ASSISTANCE).transfers) == old
+
+
+def test_a_policy_routes_as_it_says(tmp_path: Path) -> None:
+    """Point 7 and 三(一): where assistance goes, and whose supplement counts, stands in the policy."""
+    text = (files("yibao_core") / "policies" / "weihai-2019.toml").read_text(encoding="utf-8")
+    for old, new in (
+        ('assistance_inside = "institution"', 'assistance_inside = "district"'),
+        ('assistance_outside = "district"', 'assistance_outside = "institution"'),
+        ('supplement_categories = ["registered_poor"]', 'supplement_categories = ["dibao"]'),
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    file = tmp_path / "city.toml"
+    file.write_text(text, encoding="utf-8")
+    policy = yibao.load_policy(file, parameters=ASSISTANCE)
+
+    def transfers(**cells: Any) -> list[tuple[Any, ...]]:
+        row = helped(1, **cells)
+        return entries(yibao.reaccount(pa.table({name: [row[name]] for name in row}), policy).transfers)
+
+    to_person = ("person", "person_social_card", "P1", Decimal(2_675))
+    assert transfers() == [("assistance", "district", "371002", Decimal(375)), to_person]
+    assert transfers(treated_region=110101) == [("assistance", "institution", "H1", Decimal(375)), to_person]
+    assert to_person in transfers(has_commercial_supplement=True)
+    assert to_person not in transfers(has_commercial_supplement=True, category="dibao")
 
 
 def test_unrouted_amounts_keep_their_sign() -> None:
@@ -393,6 +427,31 @@ def test_earlier_entries_that_cannot_be_read_are_refused(column: str, value: str
         again(bill(1), previous_transfers=bad)
     with pytest.raises(yibao.LedgerError, match=f"previous_transfers: {column}: expected a column"):
         again(bill(1), previous_transfers=first.drop_columns([column]))
+
+
+@pytest.mark.parametrize("name", ["reason", "action"])
+def test_what_was_held_or_waived_is_no_earlier_transfer(name: str) -> None:
+    """Point 12: only what was paid, or recovered, counts."""
+    first = again(bill(1)).transfers
+    with pytest.raises(yibao.LedgerError, match="was held or waived was not paid"):
+        again(bill(1), previous_transfers=first.append_column(name, pa.array(["held"])))
+
+
+def test_a_transfer_that_comes_in_twice_is_refused() -> None:
+    """Point 12: one file read twice would turn into a decrease."""
+    first = again(bill(1)).transfers
+    with pytest.raises(yibao.LedgerError, match="expected every transfer once, got 1 more than once"):
+        again(bill(1), previous_transfers=pa.concat_tables([first, first]))
+
+
+@pytest.mark.parametrize("unreadable", [None, "perhaps"])
+def test_nobody_is_paid_while_nobody_knows_whether_the_supplement_rule_applies(unreadable: str | None) -> None:
+    """Points 6 and 9: without the flag it is unknown whether the money is the person's or the funds'."""
+    a = again(helped(1, has_commercial_supplement=unreadable), parameters=ASSISTANCE)
+    reasons = {row["reason"] for row in a.held.to_pylist()}
+    assert (len(a.transfers), reasons) == (0, {"SUPPLEMENT_UNKNOWN"})
+    assert a.summary["payments"]["identity_violations"] == 0
+    assert len(again(bill(1, has_commercial_supplement=unreadable)).transfers) == 1  # not a registered poor one
 
 
 def test_rows_of_two_cities_make_one_person_year() -> None:

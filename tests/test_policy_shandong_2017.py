@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date, datetime
 from decimal import Decimal
+from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -276,3 +278,21 @@ def test_the_benefit_year_follows_the_service_date() -> None:
         bill(2, "30000", service_date=date(2019, 1, 1), settled_at=datetime(2019, 1, 4)),
     ]
     assert settle(rows, OLD)["catastrophic_paid"].to_pylist() == [9_000, 9_000]
+
+
+def test_a_year_may_follow_the_day_of_settlement(tmp_path: Path) -> None:
+    """Contract 4: unless the policy says otherwise; a row without that day is rejected, not counted somewhere."""
+    source = files("yibao_core") / "policies" / "shandong-2017.toml"
+    text = source.read_text(encoding="utf-8")
+    assert 'year_follows = "service_date"' in text
+    file = tmp_path / "by-settlement.toml"
+    file.write_text(text.replace('year_follows = "service_date"', 'year_follows = "settled_at"'), encoding="utf-8")
+    rows = [
+        bill(1, "30000", service_date=date(2018, 12, 31), settled_at=datetime(2019, 1, 5)),
+        bill(2, "30000", service_date=date(2019, 1, 1), settled_at=datetime(2019, 1, 6)),
+        bill(3, "30000", service_date=date(2019, 1, 1), settled_at=None),
+    ]
+    table = pa.table({name: [row[name] for row in rows] for name in rows[0]})
+    settled = yibao.settle_ledger(table, yibao.load_policy(file)).table
+    assert settled["catastrophic_paid"].to_pylist() == [9_000, 15_000, None]
+    assert settled["status"].to_pylist() == ["SETTLED", "SETTLED", "MISSING_VALUE"]

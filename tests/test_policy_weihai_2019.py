@@ -293,3 +293,8 @@ def test_article_3_1_people_with_the_commercial_supplement_get_nothing_the_two_f
         ("commercial", "commercial_fund", "3710", Decimal(2_675)),
         ("assistance", "assistance_fund", "3710", Decimal(375)),
     }
+
+
+def test_financing_is_81_a_head() -> None:
+    """二(一): 2019年居民大病保险筹资标准为每人81元."""
+    assert yibao.load_policy("weihai-2019").financing_fen == 8_100

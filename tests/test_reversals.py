@@ -215,6 +215,13 @@ def test_history_shows_the_original_the_rows_between_and_earlier_reversals() -> 
     assert third.table["status"].to_pylist() == ["REVERSAL_NOT_WHOLE"]
 
 
+def test_history_without_payment_columns_shows_no_payment_to_mirror() -> None:
+    """Section 5: an original whose payments nobody knows cannot be mirrored from history."""
+    ledger = pa.table({name: [cell] for name, cell in A.items() if not name.endswith("_paid")})
+    with pytest.raises(yibao.LedgerError, match="got no payment column"):
+        settle(back(3, A, 3), history=ledger)
+
+
 def test_history_counts_only_settled_rows_and_carries_no_balance() -> None:
     """Section 5: settled rows of earlier runs; balances come from opening."""
     rejected = settle(A | {"category": "?"})

@@ -176,6 +176,15 @@ def test_a_roster_that_cannot_be_read_is_refused(listed: Any, fault: str) -> Non
         again(bill(1, 3), listed=listed)
 
 
+def test_days_of_a_roster_may_be_dictionary_encoded() -> None:
+    """Point 11: files of few days come so."""
+    listed = roster(entry("registered_poor", "2019-03-01", "2019-03-31"))
+    for name in ("from", "to", "category"):
+        listed = listed.set_column(listed.column_names.index(name), name, listed[name].dictionary_encode())
+    a = again(bill(1, 3), bill(2, 4), listed=listed)
+    assert paid(a) == [16_250, 18_000]
+
+
 def test_an_empty_roster_changes_nothing() -> None:
     """Point 11 without entries."""
     assert paid(again(bill(1, 3), listed=roster(entry("dibao", None, None)).slice(0, 0))) == [7_200]

@@ -44,6 +44,7 @@ from yibao_core.routing import (
 from yibao_core.shards import Settled
 
 PAYER = "catastrophic_insurance"
+TRANSFER_ID_CHARS = 32
 LAYER_NAMES = (*LAYERS, "personal")
 KEY_COLUMNS = ("person_id", "benefit_year", "fund", "layer", "payee_kind", "payee_id")
 
@@ -269,16 +270,21 @@ class Payments:
         np.add.at(amount, index, self._entries.amount[chosen])
         first = np.full(count, len(index), dtype=np.int64)
         np.minimum.at(first, index, np.arange(len(index)))
-        digests = [hashlib.sha256() for _ in range(count)]
-        for order, transfer in zip(index, transfers["transfer_id"].to_pylist(), strict=True):
-            digests[order].update(transfer.encode())
+        transfer_count = np.bincount(index, minlength=count)
+        ends = np.cumsum(transfer_count) * TRANSFER_ID_CHARS
+        by_order = transfers["transfer_id"].take(pa.array(np.argsort(index, kind="stable")))
+        ids = "".join(by_order.to_pylist()).encode()
+        starts = [0, *ends[:-1].tolist()]
+        digests = [
+            hashlib.sha256(ids[start:end]).hexdigest()[:32] for start, end in zip(starts, ends.tolist(), strict=True)
+        ]
         return pa.table(
             {
-                "order_id": pa.array([digest.hexdigest()[:32] for digest in digests]),
+                "order_id": pa.array(digests),
                 "payee_kind": transfers["payee_kind"].take(pa.array(first)),
                 "payee_id": transfers["payee_id"].take(pa.array(first)),
                 self._amount_name: from_fen(amount, self._money),
-                "transfers": pa.array(np.bincount(index, minlength=count), pa.int64()),
+                "transfers": pa.array(transfer_count, pa.int64()),
             }
         )
 
@@ -381,7 +387,9 @@ class Payments:
         parts = [*(columns[name].cast(pa.string()) for name in names), digests, earlier]
         texts = pc.binary_join_element_wise(*(one_chunk(part) for part in parts), "\x1f").cast(pa.binary())
         digest = hashlib.blake2b
-        return pa.array([digest(text, digest_size=16).hexdigest() for text in texts.to_pylist()], pa.string())
+        return pa.array(
+            [digest(text, digest_size=TRANSFER_ID_CHARS // 2).hexdigest() for text in texts.to_pylist()], pa.string()
+        )
 
     def _reasons(self, chosen: Fen) -> pa.Array:
         hold = self._entries.hold[chosen]
@@ -441,7 +449,9 @@ def _person_years(prepared: Prepared, settled: Settled, rows: Fen, previous: Pre
     word = np.concatenate([words[groups[used, GROUP_ID_ROW]], previous_word])
     year = np.concatenate([groups[used, GROUP_KEY] // 10_000, previous_year])
     id_row = np.concatenate([groups[used, GROUP_ID_ROW], all_rows + np.arange(len(previous_word))])
-    order = np.lexsort((id_row, year, word))
+    order = np.argsort(word)
+    if (word[order][1:] == word[order][:-1]).any():  # several years or cities of one person, or earlier transfers
+        order = np.lexsort((id_row, year, word))
     new = np.ones(len(order), dtype=bool)
     new[1:] = (word[order][1:] != word[order][:-1]) | (year[order][1:] != year[order][:-1])
     number = np.empty(len(order), dtype=np.int64)

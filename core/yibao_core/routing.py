@@ -3,6 +3,7 @@
 All amounts are fen. Source: 威医保发〔2019〕37号 三(一), settlement contract 6.7–6.12.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +13,8 @@ from yibao_core.deltas import PERSON, TO_NOBODY, TO_PERSON
 
 Fen = NDArray[np.int64]
 Bools = NDArray[np.bool_]
+
+PACKED_MAX = 2**63 - 1
 
 # Behind what the kernel notes of a group (HOLD_REJECTED 1, HOLD_NOT_RECONCILED 2 of `accumulators`).
 HOLD_ACCOUNT_UNKNOWN, HOLD_PAYEE_CHANGED, HOLD_SUPPLEMENT_UNKNOWN = 4, 8, 16
@@ -60,7 +63,7 @@ def settle_entries(
     """
     keys = [np.concatenate(pair) for pair in zip(line_keys, earlier_keys, strict=True)]
     lines = len(line_amounts)
-    order = np.lexsort(keys[::-1])
+    order = _order(keys)
     ordered = [key[order] for key in keys]
     new = np.ones(len(order), dtype=bool)
     if len(order):
@@ -91,6 +94,22 @@ def settle_entries(
     return Entries(
         person_year, fund, layer, kind, payee, due, earlier, earlier_count, line_count, outcome, held, entry_of[:lines]
     )
+
+
+def _order(keys: list[Fen]) -> Fen:
+    """Return the order of rows by several keys ≥ TO_NOBODY, the first foremost; equal rows in any order.
+
+    The keys are packed into one word where they fit: one sort instead of one a key.
+    """
+    highest = [int(key.max(initial=0)) - TO_NOBODY + 1 for key in keys]
+    if math.prod(highest) > PACKED_MAX:
+        order: Fen = np.lexsort(keys[::-1])
+        return order
+    packed = np.zeros(len(keys[0]), dtype=np.int64)
+    for key, count in zip(keys, highest, strict=True):
+        packed *= count
+        packed += key - TO_NOBODY
+    return np.argsort(packed)
 
 
 def payee_changed(

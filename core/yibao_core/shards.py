@@ -85,7 +85,7 @@ def threads_to_use(threads: int | None) -> int:
     """Return how many threads to start: as asked, else by YIBAO_THREADS, else the cores this process may use."""
     if threads is None:
         given = os.environ.get(THREADS_VARIABLE, "0")
-        if not given.isdigit():
+        if not given.isdecimal():
             raise SettlementError(f"{THREADS_VARIABLE}: expected a number of threads, got {given!r}")
         threads = int(given) or len(os.sched_getaffinity(0))
     return max(1, threads)
