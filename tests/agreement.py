@@ -8,18 +8,60 @@ from typing import Any
 import pyarrow as pa
 
 import oracle
+import oracle_policies
 import yibao
 
-PARAMETERS = {
+PARAMETERS: dict[str, dict[str, Any]] = {
     "weihai-2019": {"assistance_deductible": "0", "assistance_rate": "70 %", "assistance_limit": "10000"},
     "shandong-2017": {"assistance_deductible": "300", "assistance_rate": "65.5 %", "assistance_limit": "8000.01"},
-    "demo-city": {"orphan_deductible": "3000", "marginal_deductible": {"low_income": "500"},
-                  "marginal_rate": {"low_income": "50 %"}, "marginal_limit": {"low_income": "4000"}},
+    "demo-city": {
+        "orphan_deductible": "3000",
+        "marginal_deductible": {"low_income": "500"},
+        "marginal_rate": {"low_income": "50 %"},
+        "marginal_limit": {"low_income": "4000"},
+    },
+    "linyi-2019": {
+        "area_deductible": {"registered_poor": "1000", "severe_disability": "200.01"},
+        "area_rate": "60.5 %",
+        "area_limit": "8000",
+        "catastrophic_deductible": "12000",
+        "catastrophic_rate": "55 %",
+        "catastrophic_limit": "300000",
+        "outpatient_deductible": "200",
+        "outpatient_rate": "50 %",
+    },
+    "linyi-2020": {
+        "area_deductible": "1000",
+        "area_rate": "60 %",
+        "area_limit": "12000.01",
+        "poorest_rate": "75 %",
+        "poorest_limit": {"dibao": "11000"},
+        "disposable_income": "36000.03",
+        "catastrophic_deductible": "18000",
+        "catastrophic_rate": "60 %",
+        "catastrophic_limit": "400000",
+        "special_drug_deductible": "20000",
+        "special_drug_rate": "40 %",
+        "special_drug_limit": "200000",
+    },
+    "wenzhou-2019": {"catastrophic_deductible": "20000", "others_rate": {"orphan": "65.55 %"}},
+    "fuxin-2020": {"disposable_income": "30001.01"},
+}
+LEAST = {
+    "demo-city": PARAMETERS["demo-city"],
+    "linyi-2019": {name: PARAMETERS["linyi-2019"][name] for name in ("area_deductible", "area_rate", "area_limit")},
+    "linyi-2020": {name: PARAMETERS["linyi-2020"][name] for name in ("area_deductible", "area_rate", "area_limit")},
+    "wenzhou-2019": {"catastrophic_deductible": "20000"},
+    "fuxin-2020": PARAMETERS["fuxin-2020"],
 }  # fmt: skip
 ORACLES = {
     "weihai-2019": oracle.WEIHAI_2019,
     "shandong-2017": oracle.SHANDONG_2017,
     "demo-city": oracle.DEMO_CITY,
+    "linyi-2019": oracle_policies.LINYI_2019,
+    "linyi-2020": oracle_policies.LINYI_2020,
+    "wenzhou-2019": oracle_policies.WENZHOU_2019,
+    "fuxin-2020": oracle_policies.FUXIN_2020,
 }
 
 

@@ -34,6 +34,15 @@ BOOKS: tuple[tuple[tuple[str, ...], tuple[int, ...], tuple[int, ...]], ...] = (
     (("shandong-2017", "weihai-2019"), (371002, 371003, 370602, 120101), (2018, 2019)),
     (("shandong-2017",), (371002,), (2018, 2019)),
     (("weihai-2019", "shandong-2017", "demo-city"), (371002, 990101), (2018, 2019)),
+    (("linyi-2019",), (371302, 371311, 370602), (2018, 2019)),
+    (("wenzhou-2019",), (330302, 330303), (2018, 2019)),
+    (("fuxin-2020",), (210902, 371302), (2019, 2020)),
+    (("linyi-2020",), (371302,), (2020,)),
+    (
+        ("fuxin-2020", "linyi-2020", "linyi-2019", "weihai-2019", "wenzhou-2019", "shandong-2017"),
+        (371302, 371002, 330302, 210902, 370602),
+        (2019, 2020),
+    ),
 )
 
 
@@ -52,7 +61,7 @@ def scene(seed: int, count: int) -> Scene:
         text_ids=rng.random() < 0.3,
         region_of_person=rng.random() < 0.7,
     )
-    given = agreement.PARAMETERS if rng.random() < 0.7 else {"demo-city": agreement.PARAMETERS["demo-city"]}
+    given = agreement.PARAMETERS if rng.random() < 0.7 else agreement.LEAST
     engine, judge = agreement.books(ids, given)
     return Scene(rng, rows, list(rows[0]), engine, judge)
 

@@ -241,12 +241,12 @@ def _tiers(*steps: tuple[str, str]) -> tuple[Tier, ...]:
     return tuple(Tier(fen(lower), rate(percent)) for lower, percent in steps)
 
 
-def _schedule(*steps: tuple[str, str], cap: str | None = None) -> Schedule:
+def schedule(*steps: tuple[str, str], cap: str | None = None) -> Schedule:
     """Write a schedule in yuan, its edges including the deductible."""
     return Schedule(_tiers(*steps), None if cap is None else fen(cap))
 
 
-def _flat(deductible: Any, percent: str, limit: Any) -> Schedule:
+def flat(deductible: Any, percent: str, limit: Any) -> Schedule:
     return Schedule((Tier(fen(deductible), rate(percent)),), fen(limit))
 
 
@@ -262,7 +262,7 @@ def _by_category(parameters: Parameters, stem: str, categories: frozenset[str]) 
         values.append(value)
     deductibles, rates, limits = values
     return {
-        category: _flat(deductibles[category], rates[category], limits[category])
+        category: flat(deductibles[category], rates[category], limits[category])
         for category in sorted(categories)
         if category in deductibles and category in rates and category in limits
     }
@@ -277,7 +277,7 @@ def _parametric_rules(
     )
 
 
-def _recorded(name: str, care_types: frozenset[str]) -> Layer:
+def recorded(name: str, care_types: frozenset[str]) -> Layer:
     return Layer(name, care_types, "recorded")
 
 
@@ -304,16 +304,16 @@ def _weihai_layers(parameters: Parameters) -> tuple[Layer, ...]:
     if given:
         if given != _SPECIAL_DRUG_PARAMETERS:
             raise ValueError("special_drug: deductible, rate and limit, or none of them")
-        original_policy = _flat(
+        original_policy = flat(
             parameters["special_drug_deductible"], parameters["special_drug_rate"], parameters["special_drug_limit"]
         )
         special_drug = (Rule(original_policy, "special_drug", SPECIAL_DRUG),)
-    everyone_else = _schedule(
+    everyone_else = schedule(
         ("18000", "60 %"), ("100000", "65 %"), ("200000", "70 %"), ("300000", "75 %"), cap="400000"
     )
-    hardship = _schedule(("5000", "65 %"), ("100000", "75 %"), ("300000", "85 %"))
+    hardship = schedule(("5000", "65 %"), ("100000", "75 %"), ("300000", "85 %"))
     return (
-        _recorded("basic", EVERY_CARE),
+        recorded("basic", EVERY_CARE),
         Layer(
             "catastrophic",
             HOSPITAL_CARE,
@@ -330,10 +330,10 @@ def _weihai_layers(parameters: Parameters) -> tuple[Layer, ...]:
             "recorded",
             _parametric_rules(parameters, "assistance", HARDSHIP, "assistance", INPATIENT),
         ),
-        _recorded("institution_reduction", EVERY_CARE),
-        _recorded("commercial", EVERY_CARE),
-        _recorded("reassistance", INPATIENT),
-        _recorded("pku", PKU),
+        recorded("institution_reduction", EVERY_CARE),
+        recorded("commercial", EVERY_CARE),
+        recorded("reassistance", INPATIENT),
+        recorded("pku", PKU),
     )
 
 
@@ -341,12 +341,12 @@ def _shandong_layers(parameters: Parameters) -> tuple[Layer, ...]:
     """The rule before 2019-09, as policies.md gives it (secondary source)."""
     poor = frozenset({"registered_poor"})
     others = CATEGORIES - poor
-    everyone = _schedule(("12000", "50 %"), ("100000", "60 %"), ("200000", "70 %"), ("300000", "75 %"), cap="400000")
-    registered_poor = _schedule(
+    everyone = schedule(("12000", "50 %"), ("100000", "60 %"), ("200000", "70 %"), ("300000", "75 %"), cap="400000")
+    registered_poor = schedule(
         ("6000", "55 %"), ("100000", "65 %"), ("200000", "75 %"), ("300000", "80 %"), cap="500000"
     )
     return (
-        _recorded("basic", EVERY_CARE),
+        recorded("basic", EVERY_CARE),
         Layer(
             "catastrophic",
             HOSPITAL_CARE,
@@ -361,8 +361,8 @@ def _shandong_layers(parameters: Parameters) -> tuple[Layer, ...]:
             SPECIAL_DRUG,
             "zero",
             (
-                Rule(_schedule(("0", "40 %"), cap="200000"), "special_drug", SPECIAL_DRUG, poor),
-                Rule(_schedule(("20000", "40 %"), cap="200000"), "special_drug", SPECIAL_DRUG, others),
+                Rule(schedule(("0", "40 %"), cap="200000"), "special_drug", SPECIAL_DRUG, poor),
+                Rule(schedule(("20000", "40 %"), cap="200000"), "special_drug", SPECIAL_DRUG, others),
             ),
         ),
         Layer(
@@ -371,10 +371,10 @@ def _shandong_layers(parameters: Parameters) -> tuple[Layer, ...]:
             "recorded",
             _parametric_rules(parameters, "assistance", HARDSHIP, "assistance", INPATIENT),
         ),
-        _recorded("institution_reduction", EVERY_CARE),
-        _recorded("commercial", EVERY_CARE),
-        _recorded("reassistance", INPATIENT),
-        _recorded("pku", PKU),
+        recorded("institution_reduction", EVERY_CARE),
+        recorded("commercial", EVERY_CARE),
+        recorded("reassistance", INPATIENT),
+        recorded("pku", PKU),
     )
 
 
@@ -387,16 +387,16 @@ def _demo_layers(parameters: Parameters) -> tuple[Layer, ...]:
 
     orphan_schedule = None
     if "orphan_deductible" in parameters:
-        orphan_schedule = _flat(parameters["orphan_deductible"], "80 %", "100000")
+        orphan_schedule = flat(parameters["orphan_deductible"], "80 %", "100000")
     income = Fraction(Decimal(str(parameters.get("disposable_income", "30001.01"))))
     deductible_fen = half_up(income * 100 / 2)  # an edge made from a parameter is rounded half up to the fen
     above = _tiers(("0", "60 %"), ("50000", "65 %"), ("100000", "70 %"))
     everyone_else = Schedule(tuple(Tier(deductible_fen + t.from_fen, t.rate) for t in above), fen("300000"))
-    hardship = _schedule(("5000", "65 %"), ("100000", "75 %"), ("300000", "85 %"))
+    hardship = schedule(("5000", "65 %"), ("100000", "75 %"), ("300000", "85 %"))
     year = ("assistance_year", fen("10000"))
 
     return (
-        _recorded("basic", EVERY_CARE),
+        recorded("basic", EVERY_CARE),
         Layer(
             "catastrophic",
             HOSPITAL_CARE,
@@ -412,8 +412,8 @@ def _demo_layers(parameters: Parameters) -> tuple[Layer, ...]:
             SPECIAL_DRUG,
             "zero",
             (
-                Rule(_schedule(("0", "60 %"), cap="200000"), "special_drug", SPECIAL_DRUG, relieved),
-                Rule(_schedule(("20000", "40 %"), cap="200000"), "special_drug", SPECIAL_DRUG, CATEGORIES - relieved),
+                Rule(schedule(("0", "60 %"), cap="200000"), "special_drug", SPECIAL_DRUG, relieved),
+                Rule(schedule(("20000", "40 %"), cap="200000"), "special_drug", SPECIAL_DRUG, CATEGORIES - relieved),
             ),
         ),
         Layer(
@@ -421,9 +421,9 @@ def _demo_layers(parameters: Parameters) -> tuple[Layer, ...]:
             HOSPITAL_CARE,
             "recorded",
             (
-                Rule(_schedule(("0", "70 %")), "assistance_inpatient", INPATIENT, HARDSHIP, shared_limit=year),
+                Rule(schedule(("0", "70 %")), "assistance_inpatient", INPATIENT, HARDSHIP, shared_limit=year),
                 Rule(
-                    _schedule(("200", "50 %"), cap="3000"), "assistance_outpatient", CLINIC, HARDSHIP, shared_limit=year
+                    schedule(("200", "50 %"), cap="3000"), "assistance_outpatient", CLINIC, HARDSHIP, shared_limit=year
                 ),
                 *_parametric_rules(parameters, "marginal", marginal, "assistance_inpatient", INPATIENT),
             ),
@@ -434,7 +434,7 @@ def _demo_layers(parameters: Parameters) -> tuple[Layer, ...]:
             "zero",
             (
                 Rule(
-                    _schedule(("0", "5 %"), cap="2000"),
+                    schedule(("0", "5 %"), cap="2000"),
                     "institution_reduction",
                     INPATIENT,
                     base=("eligible_fee", "first_pay_fee"),
@@ -446,7 +446,7 @@ def _demo_layers(parameters: Parameters) -> tuple[Layer, ...]:
             "commercial",
             INPATIENT,
             "recorded",
-            (Rule(_schedule(("1000", "30 %"), cap="50000"), "commercial", INPATIENT, poor, base=("total_fee",)),),
+            (Rule(schedule(("1000", "30 %"), cap="50000"), "commercial", INPATIENT, poor, base=("total_fee",)),),
             base=("total_fee",),
             charged_to="total",
         ),
@@ -454,15 +454,15 @@ def _demo_layers(parameters: Parameters) -> tuple[Layer, ...]:
             "reassistance",
             INPATIENT,
             "zero",
-            (Rule(_schedule(("5000", "70 %"), cap="20000"), "reassistance", INPATIENT, HARDSHIP),),
+            (Rule(schedule(("5000", "70 %"), cap="20000"), "reassistance", INPATIENT, HARDSHIP),),
         ),
         Layer(
             "pku",
             PKU,
             "zero",
             (
-                Rule(_schedule(("0", "75 %"), cap="15000"), "pku", PKU, ages=(0, 18), base=("total_fee",)),
-                Rule(_schedule(("0", "70 %"), cap="12000"), "pku", PKU, ages=(19, None), base=("total_fee",)),
+                Rule(schedule(("0", "75 %"), cap="15000"), "pku", PKU, ages=(0, 18), base=("total_fee",)),
+                Rule(schedule(("0", "70 %"), cap="12000"), "pku", PKU, ages=(19, None), base=("total_fee",)),
             ),
             base=("total_fee",),
         ),

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import yibao_core
-from yibao_core.errors import ParameterError
+from yibao_core.errors import ParameterError, PolicyError
 from yibao_core.money import YEAR_MAX_FEN
 from yibao_core.parameters import resolve
 from yibao_core.policy import Derived
@@ -143,3 +143,19 @@ def test_a_derived_amount_is_rounded_half_up_to_the_fen() -> None:
 
 def test_the_largest_amount_is_the_one_an_account_can_hold() -> None:
     assert MONEY_MAX_FEN == YEAR_MAX_FEN
+
+
+@pytest.mark.parametrize(
+    ("written", "fault"),
+    [
+        ('{ parameter = "incom", share = "50 %" }', "another declared parameter"),
+        ('{ parameter = "orphan_deductible", share = "50 %" }', "another declared parameter"),
+        ('{ parameter = "marginal_rate" }', "a parameter in yuan, one value for everybody"),
+    ],
+)
+def test_a_maximum_is_a_share_of_another_parameter_in_the_same_unit(tmp_path: Path, written: str, fault: str) -> None:
+    text = DEMO.read_text(encoding="utf-8").replace("required = true", f"required = true\nmaximum = {written}")
+    file = tmp_path / "city.toml"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(PolicyError, match=f"orphan_deductible.maximum.*expected {fault}"):
+        read_policy(file)

@@ -128,7 +128,7 @@ WEIHAI_FAULTS = [
     ('source = "二(二): 困难人员 起付', 'sorce = "二(二): 困难人员 起付', "layers[1].rules[0].source", "got nothing"),
 ]  # fmt: skip
 DEMO_FAULTS = [
-    ('"assistance_year", limit = "10000"', '"assistance_year", limit = "9999.99"', "layers[3].rules[1].shared_limit.limit", "expected 9999.99, the limit of assistance_year in layers[3].rules[0], got 10000"),
+    ('"assistance_year", limit = "10000"', '"assistance_year", limit = "9999.99"', "layers[3].rules[1].shared_limit.limit", "expected 9999.99, the limit of assistance_year in layers[3].rules[0] for registered_poor, got 10000"),
     ("age = { from = 19 }", "age = { to = 18 }", "layers[7].rules[1]", "covered by earlier rules"),
     ('care_types = ["outpatient", "chronic_outpatient"]', 'care_types = ["inpatient"]', "layers[3].rules[1]", '"outpatient", all of it covered'),
     ('from = "0", rate = "60 %" },', 'from = "1", rate = "60 %" },', "layers[1].rules[2].tiers[0].from", "expected 0 (edges above the deductible), got 1"),
@@ -236,7 +236,7 @@ def test_every_built_in_policy_reads_and_names_its_sources(policy_id: str) -> No
     assert sorted(layer.name for layer in policy.layers) == sorted(LAYERS)
     assert lint_file(FOLDER / f"{policy_id}.toml") == []
     data = tomllib.loads((FOLDER / f"{policy_id}.toml").read_text(encoding="utf-8"))
-    blocks = [data["in_force"], data["known"], data["favour"], *data["groups"].values()]
+    blocks = [data["in_force"], data["known"], data["favour"], *data.get("groups", {}).values()]
     blocks += [*data.get("parameters", {}).values(), *data["layers"], *([data["window"]] if "window" in data else [])]
     blocks += [rule for layer in data["layers"] for rule in layer.get("rules", [])]
     assert all(block["source"].strip() for block in blocks)

@@ -43,6 +43,7 @@ def bind(policy: Policy, given: Mapping[str, object] | None) -> Values:
     values = {parameter.name: _with_default(parameter, explicit) for parameter in policy.parameters}
     values = {name: by_category for name, by_category in values.items() if by_category}
     if not faults.lines:
+        _check_maxima(policy, values, faults)
         _check_tiers(policy, values, faults)
     if faults.lines:
         raise ParameterError([f"{policy.id}: {line}" for line in faults.lines])
@@ -102,18 +103,29 @@ def _number(parameter: Parameter, value: object, path: str, faults: Faults) -> i
     written = yuan if money else percent
     if parameter.minimum is not None and number < parameter.minimum:
         faults.add(path, f"{written(parameter.minimum)} or more ({parameter.source})", written(number))
-    if parameter.maximum is not None and number > parameter.maximum:
+    if isinstance(parameter.maximum, int) and number > parameter.maximum:
         faults.add(path, f"{written(parameter.maximum)} or less ({parameter.source})", written(number))
     return number
 
 
 def _check_complete(policy: Policy, explicit: Values, faults: Faults) -> None:
-    """Report rules of which a category got some optional parameters, but not all."""
+    """Report rules of which a category got some optional parameters, but not all.
+
+    A value for a parameter that has a default asks for no other rule than those that need nothing else.
+    """
     optional = {item.name for item in policy.parameters if not item.required}
     defaulted = {item.name for item in policy.parameters if item.default is not None}
+    open_ended = optional - defaulted
+    asks_nothing = {
+        name
+        for layer in policy.layers
+        for rule in layer.rules
+        if open_ended.isdisjoint(rule.parameters)
+        for name in rule.parameters
+    }
     for layer in policy.layers:
         for rule in layer.rules:
-            needed = [name for name in rule.parameters if name in optional]
+            needed = [name for name in rule.parameters if name in optional and name not in defaulted & asks_nothing]
             lacking: dict[tuple[tuple[str, ...], tuple[str, ...]], list[str]] = {}
             for category in rule.who:
                 got = tuple(name for name in needed if _looked_up(Derived(name), explicit, category) is not None)
@@ -132,6 +144,24 @@ def _with_default(parameter: Parameter, explicit: Values) -> dict[str, int]:
     if parameter.default is None:
         return found
     return {category: parameter.default for category in parameter.per_category or ("",)} | found
+
+
+def _check_maxima(policy: Policy, values: Values, faults: Faults) -> None:
+    """Report values above the share of another parameter that bounds them, and bounds that nobody gave."""
+    declared = {parameter.name: parameter for parameter in policy.parameters}
+    for name, by_category in values.items():
+        parameter = declared[name]
+        if not isinstance(parameter.maximum, Derived):
+            continue
+        written = yuan if parameter.unit == "yuan" else percent
+        bound, most = declared[parameter.maximum.parameter], _looked_up(parameter.maximum, values, "")
+        if most is None:
+            faults.add(f"parameters.{bound.name}", f"{bound.meaning} ({bound.source}), which bounds {name}", "no value")
+            continue
+        for category, value in by_category.items():
+            if value > most:
+                path = f"parameters.{name}.{category}" if category else f"parameters.{name}"
+                faults.add(path, f"{written(most)} or less ({parameter.source})", written(value))
 
 
 def _check_tiers(policy: Policy, values: Values, faults: Faults) -> None:

@@ -120,7 +120,7 @@ class Parameter:
     per_category: tuple[str, ...] = ()  # empty: one value for everybody
     default: int | None = None  # fen or basis points
     minimum: int | None = None
-    maximum: int | None = None
+    maximum: "int | Derived | None" = None  # Derived: a share of another parameter
 
 
 @dataclass(frozen=True)

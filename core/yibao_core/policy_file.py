@@ -17,6 +17,7 @@ from yibao_core.policy import (
     CATEGORIES,
     FEES,
     LAYERS,
+    Amount,
     Layer,
     Parameter,
     Policy,
@@ -205,7 +206,10 @@ def _who(block: Table, key: str, groups: _Groups, instead: str = "") -> tuple[st
 
 def _parameter(name: str, block: Table, groups: _Groups) -> Parameter:
     unit = block.choice("unit", ("yuan", "percent"))
-    bounds = {key: block.number(key, unit) for key in ("default", "minimum", "maximum") if unit and key in block}
+    bounds = {key: block.number(key, unit) for key in ("default", "minimum") if unit and key in block}
+    maximum: Amount | None = None
+    if unit and "maximum" in block:
+        maximum = block.amount("maximum") if unit == "yuan" else block.number("maximum", unit)
     return Parameter(
         name=name,
         unit=unit,
@@ -215,7 +219,7 @@ def _parameter(name: str, block: Table, groups: _Groups) -> Parameter:
         per_category=_who(block, "per_category", groups) if "per_category" in block else (),
         default=bounds.get("default"),
         minimum=bounds.get("minimum"),
-        maximum=bounds.get("maximum"),
+        maximum=maximum,
     )
 
 

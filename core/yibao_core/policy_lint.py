@@ -178,6 +178,10 @@ def _check_parameters(policy: Policy, mentioned: set[str], faults: Faults) -> No
             if parameter.per_category and outside and not faults.spoiled(f"{path}.who"):
                 got = f"{derived.parameter}, which is for {', '.join(parameter.per_category)}"
                 faults.add(f"{place}.parameter", f"a parameter for {', '.join(outside)} too", got)
+    for parameter in policy.parameters:
+        _check_maximum(parameter, declared, faults)
+        if isinstance(parameter.maximum, Derived):
+            mentioned = mentioned | {parameter.maximum.parameter}
     for name, parameter in declared.items():
         if name not in mentioned:
             faults.add(f"parameters.{name}", "a parameter that some rule uses", "one that none does")
@@ -185,9 +189,24 @@ def _check_parameters(policy: Policy, mentioned: set[str], faults: Faults) -> No
             _check_bounds(parameter, faults)
 
 
+def _check_maximum(parameter: Parameter, declared: Mapping[str, Parameter], faults: Faults) -> None:
+    """Report a maximum that is a share of something other than a declared parameter in the same unit."""
+    maximum, place = parameter.maximum, f"parameters.{parameter.name}.maximum"
+    if not isinstance(maximum, Derived) or faults.spoiled(place):
+        return
+    other = declared.get(maximum.parameter)
+    if other is None or other is parameter:
+        got = shown(maximum.parameter) + hint(maximum.parameter, declared)
+        faults.add(f"{place}.parameter", "another declared parameter", got)
+    elif other.unit != parameter.unit or other.per_category:
+        whom = ", one value for everybody" if other.per_category else ""
+        faults.add(f"{place}.parameter", f"a parameter in {parameter.unit}{whom}", maximum.parameter)
+
+
 def _check_bounds(parameter: Parameter, faults: Faults) -> None:
     path, written = f"parameters.{parameter.name}", yuan if parameter.unit == "yuan" else percent
-    low, high, default = parameter.minimum, parameter.maximum, parameter.default
+    low, default = parameter.minimum, parameter.default
+    high = None if isinstance(parameter.maximum, Derived) else parameter.maximum  # else known with the values
     if low is not None and high is not None and high < low:
         faults.add(f"{path}.maximum", f"{written(low)} (minimum) or more", written(high))
     if default is None:
@@ -201,12 +220,15 @@ def _check_bounds(parameter: Parameter, faults: Faults) -> None:
 
 
 def _check_shared_limits(policy: Policy, faults: Faults) -> None:
-    first: dict[str, tuple[str, SharedLimit]] = {}
+    """Report an account that two rules limit otherwise for one and the same category."""
+    first: dict[tuple[str, str], tuple[str, SharedLimit]] = {}
     for path, _, rule in _rules(policy):
         limit = rule.shared_limit
         if limit is None or faults.spoiled(f"{path}.shared_limit"):
             continue
-        where, other = first.setdefault(limit.account, (path, limit))
-        if other != limit:
-            expected = f"{yuan(other.limit_fen)}, the limit of {limit.account} in {where}"
-            faults.add(f"{path}.shared_limit.limit", expected, yuan(limit.limit_fen))
+        for category in rule.who:
+            where, other = first.setdefault((limit.account, category), (path, limit))
+            if other != limit:
+                expected = f"{yuan(other.limit_fen)}, the limit of {limit.account} in {where} for {category}"
+                faults.add(f"{path}.shared_limit.limit", expected, yuan(limit.limit_fen))
+                break

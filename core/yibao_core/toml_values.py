@@ -107,6 +107,9 @@ def shown(value: object) -> str:
 def hint(name: object, known: Iterable[str]) -> str:
     """Return "; did you mean X?" for a name close to a known one, else nothing."""
     close = difflib.get_close_matches(str(name), list(known), n=2, cutoff=0.6)
+    if len(close) == 2:  # the second only where the first is hardly closer
+        first, second = (difflib.SequenceMatcher(None, other, str(name)).ratio() for other in close)
+        close = close[:1] if first - second > 0.1 else close
     return f"; did you mean {' or '.join(close)}?" if close else ""
 
 
