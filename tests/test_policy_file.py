@@ -255,7 +255,7 @@ def test_weihai_reads_as_the_notice_says() -> None:
 
 def test_what_is_left_out_of_a_file_gets_its_default() -> None:
     policy = read_policy("demo-city")
-    inpatient, outpatient, marginal = policy.layer("assistance").rules
+    inpatient, outpatient, _, _, _, marginal = policy.layer("assistance").rules
     assert inpatient.less == ("basic", "catastrophic", "special_drug")
     assert (inpatient.deductible_fen, inpatient.edges_above_deductible) == (0, False)
     assert inpatient.account == marginal.account == "assistance_inpatient"

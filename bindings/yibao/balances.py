@@ -36,6 +36,11 @@ class Balances:
         self.account = pc.fill_null(table["account"].cast(pa.string()), "").to_pylist()
         self.base_fen = self._money(table["base"], "base")
         self.paid_fen = self._money(table["paid"], "paid")
+        self.episode_ids = self._episodes(table)
+        self.count_stays = "stays" in table.column_names and table["stays"].null_count < len(table)
+        if self.count_stays:
+            stays = pc.fill_null(table["stays"], 0)
+            self.paid_fen = self.paid_fen + self._whole(stays, "stays", 0, 65_535)  # an account has either
         if self.person_ids.null_count:
             raise LedgerError("opening: person_id: expected no null")
 
@@ -43,10 +48,28 @@ class Balances:
 
     def _check_once(self) -> None:
         """Raise LedgerError where an entry stands twice: its balance would count twice."""
-        entries = pa.table({"person": self.person_ids, "key": pa.array(self.key), "account": pa.array(self.account)})
-        doubled = len(entries) - len(entries.group_by(["person", "key", "account"]).aggregate([]))
+        entries = pa.table(
+            {
+                "person": self.person_ids,
+                "key": pa.array(self.key),
+                "account": pa.array(self.account),
+                "episode": self.episode_ids,
+            }
+        )
+        doubled = len(entries) - len(entries.group_by(entries.column_names).aggregate([]))
         if doubled:
             raise LedgerError(f"opening: expected one entry a person, year, city and account, got {doubled} more")
+
+    @staticmethod
+    def _episodes(table: pa.Table) -> pa.ChunkedArray:
+        if "episode_id" not in table.column_names:
+            return pa.chunked_array([pa.nulls(len(table), pa.int64())])
+        return read_ids(table["episode_id"], "opening: episode_id")[0]
+
+    @property
+    def counted_episodes(self) -> pa.ChunkedArray | None:
+        """The episode of each entry, None where no entry counts stays."""
+        return self.episode_ids if self.count_stays else None
 
     @staticmethod
     def _whole(column: pa.ChunkedArray, name: str, least: int, most: int) -> "np.ndarray[Any, np.dtype[np.int64]]":
@@ -88,5 +111,10 @@ class Balances:
         place = {name: index for index, name in enumerate(plan.accounts)}
         index = np.array([place[name] for name in self.account], dtype=np.int64)
         return Openings(
-            *(frozen(array) for array in (prepared.opening_persons, self.key, index, self.base_fen, self.paid_fen))
+            person=frozen(prepared.opening_persons),
+            key=frozen(self.key),
+            account=frozen(index),
+            base_fen=frozen(self.base_fen),
+            paid_fen=frozen(self.paid_fen),
+            episode=prepared.opening_episodes,
         )

@@ -18,14 +18,18 @@ from yibao.dates import to_days, to_moments
 from yibao.ids import as_integers, encode, one_chunk, read_ids, same_kind, text_buffers, words
 from yibao.ledger import MONEY, REQUIRED, Ledger
 from yibao.money import to_fen
+from yibao.stays import level_codes, no_episodes, number_episodes, places, settled_stays, stay_numbers
 from yibao.words import care_index, category_mask, look_up, truth
 from yibao_core.errors import LedgerError
 from yibao_core.intake import MISSING_CELL, MISSING_DAY, MISSING_PERSON, NO_DAY, NO_ORIGINAL, Columns
 from yibao_core.order import Texts, hash_texts, no_texts
+from yibao_core.parameters import counts_stays, goes_by_place
+from yibao_core.policy import Policy
 from yibao_core.records import UNREADABLE_TIME
 from yibao_core.shards import threads_to_use
 
 ROWS_FOR_THREADS = 100_000
+SEEN = ("insured_region", "treated_region", "hospital_level", "reverses", "birth_date")
 
 
 class Prepared(NamedTuple):
@@ -36,6 +40,8 @@ class Prepared(NamedTuple):
     history_rows: int
     person_ids: pa.ChunkedArray  # of history, ledger and opening balances, end to end
     opening_persons: NDArray[np.int64]
+    episode_ids: pa.ChunkedArray  # as the person ids; empty where stays are not counted
+    opening_episodes: NDArray[np.int64]
     settlement_ids: pa.ChunkedArray  # of the ledger's own rows, normalised
     ids_changed: int
     present: frozenset[str]  # our columns that the ledger has
@@ -49,11 +55,14 @@ def prepare(
     masks: "Callable[[NDArray[Any], pa.ChunkedArray, NDArray[Any]], NDArray[Any]] | None" = None,
     extra_required: Sequence[str] = (),
     threads: int | None = None,
+    book: Sequence[Policy] = (),
+    opening_episode: pa.ChunkedArray | None = None,
 ) -> Prepared:
     """Return the ledger's (and the history's) columns as kernel arrays.
 
     `masks` may replace the sets of categories: it gets them with the person ids and the service days. Raises
     LedgerError with every missing column and every column of a wrong type. Columns are read by `threads` at once.
+    Levels, regions of treatment and episodes are read where a policy of the `book` goes by them.
     """
     parts = [part for part in (history, ledger) if part is not None]
     faults = [fault for part in parts for fault in part.missing(REQUIRED)] + ledger.missing(extra_required)
@@ -75,6 +84,13 @@ def prepare(
     (days, day_missing), (moments, time_missing) = day.result(), time.result()
     mask, care = categories.result(), cares.result()
     money = [future.result() for future in amounts]
+    place = reader.places() if any(map(goes_by_place, book)) else _nothing(np.int8)
+    stay, episodes = _nothing(), no_episodes()
+    if opening_episode is not None or any(map(counts_stays, book)):
+        stay = reader.stays()
+        if opening_person is not None and opening_episode is None:
+            opening_episode = pa.chunked_array([pa.nulls(len(opening_person), pa.int64())])
+        episodes = number_episodes([*reader.episodes(), *([] if opening_episode is None else [opening_episode])])
     region, birth = regions.result().astype(np.int32, copy=False), births.result().astype(np.int32, copy=False)
     supplement = supplements.result().astype(np.int8, copy=False)
     for name in ("hospital_id", "episode_id"):  # read late, refused at once
@@ -86,7 +102,7 @@ def prepare(
     people = [*person, *([] if opening_person is None else [opening_person])]
     people = same_kind(people)
     person_words = encode(people)
-    rows = sum(len(part) for part in parts)
+    rows = rows_of(parts)
     missing = _missing(person, settlement, day_missing, time_missing, mask == -1, care == -2, _rejected(history, rows))
     if len(missing):
         mask, care = np.where(mask == -1, 0, mask), np.where(care == -2, -1, care)
@@ -110,6 +126,9 @@ def prepare(
         region=frozen(region),
         birth=frozen(birth),
         supplement=frozen(supplement),
+        place=frozen(place),
+        stay=frozen(stay),
+        episode=frozen(episodes.words[:rows]),
         money=tuple(_words_of(column) for column in money),
         money_shift=frozen(np.array([_shift_of(column) for column in money], dtype=np.int64)),
     )
@@ -119,9 +138,11 @@ def prepare(
         rows - len(ledger),
         pa.chunked_array([chunk for part in people for chunk in part.chunks], people[0].type),
         frozen(person_words[rows:]),
+        episodes.ids,
+        frozen(episodes.words[rows:]),
         settlement[-1],
         ids_changed,
-        frozenset(name for name in (*MONEY, "insured_region", "reverses", "birth_date") if ledger.has(name)),
+        frozenset(name for name in (*MONEY, *SEEN) if ledger.has(name)),
         frozenset(name for name in MONEY if history is not None and history.has(name) and not ledger.has(name)),
     )
 
@@ -141,6 +162,11 @@ def _done(job: Callable[..., Any], *arguments: Any) -> "Future[Any]":
     future: Future[Any] = Future()
     future.set_result(job(*arguments))
     return future
+
+
+def rows_of(parts: "Sequence[Ledger]") -> int:
+    """Return the number of rows of history and ledger together."""
+    return sum(len(part) for part in parts)
 
 
 class _Reader:
@@ -180,6 +206,30 @@ class _Reader:
             read_ids(part.column(name).slice(0, 0), f"{part.what}: {part.name(name)}")
         except LedgerError as error:
             self.faults += error.faults
+
+    def episodes(self) -> list[pa.ChunkedArray]:
+        """Return the episode ids of each part, null where it has none."""
+        columns, _ = self.ids("episode_id")
+        return columns or [pa.chunked_array([pa.nulls(len(part), pa.int64())]) for part in self.parts]
+
+    def places(self) -> NDArray[np.int8]:
+        """Return each row's place, unknown where the columns for it are missing."""
+        rows = rows_of(self.parts)
+        levels = self.read("hospital_level", level_codes)
+        treated, insured = self.read("treated_region", region_codes), self.read("insured_region", region_codes)
+        return places(
+            levels if len(levels) else np.full(rows, -1, dtype=np.int8),
+            treated if len(treated) else np.zeros(rows, dtype=np.int32),
+            insured if len(insured) else np.zeros(rows, dtype=np.int32),
+        )
+
+    def stays(self) -> NDArray[np.int64]:
+        """Return what each row's stay bore and its number, as an earlier run settled it; nothing where no part shows it."""
+        deductible = self.read("deductible_borne", to_fen)
+        if not len(deductible):
+            return _nothing()
+        number = self.read("stay_number", stay_numbers)
+        return settled_stays(deductible, number if len(number) else np.full(len(deductible), -1, dtype=np.int64))
 
     def read(self, name: str, read: Callable[[pa.ChunkedArray, str], Any], pairs: bool = False) -> Any:
         """Return the arrays of all parts end to end (`pairs`: two of them); nothing where no part has the column."""

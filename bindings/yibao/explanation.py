@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from yibao.money import yuan
 from yibao_core import layers as trace_words
-from yibao_core.plan import COMPUTED, RECORDED, CompiledBook
+from yibao_core.money import YEAR_MAX_FEN
+from yibao_core.plan import COMPUTED, EXTENDED, RECORDED, CompiledBook
 from yibao_core.policy import LAYERS, Policy
 
 _LABELS = {
@@ -23,7 +24,7 @@ _LABELS = {
     "reassistance": "re-assistance 再救助",
     "pku": "PKU food 苯丙酮尿症",
 }
-_MODES = {COMPUTED: "computed", RECORDED: "recorded"}
+_MODES = {COMPUTED: "computed", EXTENDED: "computed", RECORDED: "recorded"}
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,18 @@ class TierTrace:
     rate_percent: Decimal
     part: Decimal
     amount: Decimal
+
+
+@dataclass(frozen=True)
+class StayTrace:
+    """What a stay bears of its deductible, and why."""
+
+    deductible: Decimal  # as the rule has it
+    number: int  # in the year, 0 where stays are not counted
+    share_percent: Decimal  # of the deductible, for this number
+    credit: Decimal  # borne earlier in the episode, or in the year
+    borne: Decimal
+    cap: Decimal | None  # the most that one stay is paid
 
 
 @dataclass(frozen=True)
@@ -57,6 +70,8 @@ class LayerTrace:
     left: Decimal
     recorded: Decimal
     paid: Decimal
+    ceiling_left: Decimal | None = None  # None: the rule has no ceiling
+    stay: "StayTrace | None" = None  # of a rule per stay; the entitlement is then the stay's own
 
 
 def read_trace(trace: NDArray[np.int64], book: CompiledBook) -> tuple[LayerTrace, ...]:
@@ -86,9 +101,28 @@ def read_trace(trace: NDArray[np.int64], book: CompiledBook) -> tuple[LayerTrace
                 left=yuan(part[trace_words.TRACE_LEFT_FEN]),
                 recorded=yuan(part[trace_words.TRACE_RECORDED_FEN]),
                 paid=yuan(part[trace_words.TRACE_PAID_FEN]),
+                ceiling_left=_ceiling(part),
+                stay=_stay(part) if part[trace_words.TRACE_PER_STAY] == 1 else None,
             )
         )
     return tuple(found)
+
+
+def _ceiling(part: NDArray[np.int64]) -> Decimal | None:
+    left = part[trace_words.TRACE_CEILING_LEFT_FEN]
+    return yuan(left) if left >= 0 else None
+
+
+def _stay(part: NDArray[np.int64]) -> StayTrace:
+    cap = part[trace_words.TRACE_STAY_CAP_FEN]
+    return StayTrace(
+        deductible=yuan(part[trace_words.TRACE_DEDUCTIBLE_FEN]),
+        number=int(part[trace_words.TRACE_STAY_NUMBER]),
+        share_percent=Decimal(int(part[trace_words.TRACE_STAY_SHARE_BP])).scaleb(-2),
+        credit=yuan(part[trace_words.TRACE_CREDIT_FEN]),
+        borne=yuan(part[trace_words.TRACE_BORNE_FEN]),
+        cap=yuan(cap) if cap < YEAR_MAX_FEN else None,
+    )
 
 
 def _tiers(part: NDArray[np.int64]) -> tuple[TierTrace, ...]:
@@ -139,6 +173,7 @@ def _computed(step: LayerTrace) -> list[str]:
         f"{_LABELS[step.layer]}: pays {step.paid:,}. [rule {step.rule}: {step.source}]",
         f"  base {step.base:,} (component {step.component:,} less what earlier layers paid on it)",
         f"  cumulative this year {step.cumulative_before:,} → {step.cumulative_after:,}",
+        *(_borne(step.stay) if step.stay else ()),
     ]
     for tier in step.tiers:
         if tier.part:
@@ -146,15 +181,36 @@ def _computed(step: LayerTrace) -> list[str]:
             lines.append(
                 f"  from {tier.lower:,}{upper}: {tier.part:,} × {_percent(tier.rate_percent)} % = {_plain(tier.amount)}"
             )
-    lines.append(
-        f"  entitled so far {step.entitled_before:,} → {step.entitled_after:,}, rounded once each to the fen: "
-        f"{step.entitled_after - step.entitled_before:,}"
-    )
-    if step.paid != step.entitled_after - step.entitled_before:
+    whole = step.entitled_after - step.entitled_before
+    if step.stay:
+        lines.append(f"  entitled for this stay, rounded once to the fen: {whole:,}")
+    else:
+        lines.append(
+            f"  entitled so far {step.entitled_before:,} → {step.entitled_after:,}, rounded once each to the fen: "
+            f"{whole:,}"
+        )
+    if step.paid != whole:
         limits = {"yearly cap": step.cap_left, "shared limit": step.limit_left, "bill": step.left}
+        if step.stay and step.stay.cap is not None:
+            limits["cap of one stay"] = step.stay.cap
+        if step.ceiling_left is not None:
+            limits["ceiling"] = step.ceiling_left
         name, amount = min(limits.items(), key=lambda item: item[1])
         lines.append(f"  cut to {step.paid:,}: the {name} leaves {amount:,}")
     return lines
+
+
+def _borne(stay: StayTrace) -> list[str]:
+    """Return how much of the deductible the stay bears, and why not all of it."""
+    reasons = []
+    if stay.number:
+        reasons.append(f"stay {stay.number} of the year")
+    if stay.share_percent != 100:
+        reasons.append(f"{_percent(stay.share_percent)} % of it")
+    if stay.credit:
+        reasons.append(f"{stay.credit:,} borne before")
+    why = f" ({', '.join(reasons)})" if reasons else ""
+    return [f"  deductible {stay.deductible:,}{why}: the stay bears {stay.borne:,}"]
 
 
 def _percent(rate: Decimal) -> str:

@@ -27,7 +27,7 @@ MONEY = ("total_fee", "self_funded_fee", "over_limit_fee", "first_pay_fee", "eli
 KNOWN = (
     *REQUIRED, "reverses", "insured_region", "treated_region", "hospital_id", "hospital_level", "episode_id",
     "birth_date", "self_funded_fee", "over_limit_fee", "first_pay_fee", *PAID, "personal_paid",
-    "has_commercial_supplement", "has_social_card_account",
+    "has_commercial_supplement", "has_social_card_account", "deductible_borne", "stay_number",
 )  # fmt: skip
 
 NHSA = {
@@ -52,6 +52,7 @@ NHSA = {
     "assistance_paid": "maf_pay",
     "institution_reduction_paid": "hosp_part_amt",
     "personal_paid": "psn_part_amt",
+    "deductible_borne": "act_pay_dedc",
 }
 COLUMN_MAPS: dict[str, Mapping[str, str]] = {"nhsa": NHSA}
 

@@ -14,15 +14,17 @@ from yibao.dates import to_days, to_moments
 from yibao.ids import mask_id, read_ids, taken
 from yibao.ledger import IDS, MONEY, PAID, REQUIRED, Ledger
 from yibao.money import from_fen, yuan
-from yibao_core.accumulators import GROUP_BALANCES, GROUP_ID_ROW, GROUP_KEY, GROUP_ROWS
+from yibao_core.accumulators import GROUP_BALANCES, GROUP_BEGAN, GROUP_ID_ROW, GROUP_KEY, GROUP_ROWS
 from yibao_core.claim import COUNT_STALE_ROWS
 from yibao_core.errors import RowStatus
 from yibao_core.intake import NO_ORIGINAL
 from yibao_core.money import NOT_FEN, NULL_FEN, ROW_MAX_FEN
 from yibao_core.plan import CompiledBook
 from yibao_core.policy import LAYERS
+from yibao_core.ratios import policy_range_ratios
 from yibao_core.records import FLAGS
 from yibao_core.shards import Settled
+from yibao_core.toml_values import percent
 
 YEARLY = "yearly"  # no column of the row alone is out of range: its eligible fee takes the year there
 LISTED = 20  # so many settlements are named in a summary
@@ -72,6 +74,10 @@ class LedgerResult:
                 amounts = np.zeros(len(rejected), dtype=np.int64)
             new[self._money_name(paid)] = from_fen(amounts, self._money, rejected)
         new[self._money_name("personal_paid")] = from_fen(self._settled.personal_fen, self._money, rejected)
+        if self._book.counts_stays:
+            borne, number = self._settled.deductible_fen, self._settled.stay_number
+            new["deductible_borne"] = from_fen(borne, self._money, borne == NULL_FEN)
+            new["stay_number"] = pa.array(number, pa.int32(), mask=number < 0)
         new["status"] = pa.DictionaryArray.from_arrays(pa.array(self._settled.status), _STATUS)
         new["flags"] = flag_texts(np.where(rejected, 0, self._settled.flags))
         new["policy_id"] = pa.DictionaryArray.from_arrays(
@@ -102,8 +108,12 @@ class LedgerResult:
 
     @cached_property
     def closing(self) -> pa.Table:
-        """The balances after the run, entry by entry: person_id, benefit_year, insured_city, account, base, paid."""
+        """The balances after the run, entry by entry: person_id, benefit_year, insured_city, account, base, paid.
+
+        Where stays are counted also `stays` and `episode_id`: see decision 0004.12.
+        """
         groups = self._settled.groups[self._settled.groups[:, GROUP_ROWS] > 0]
+        groups = groups[groups[:, GROUP_KEY] >= 0]
         accounts = len(self._book.accounts)
         balances = groups[:, GROUP_BALANCES:].reshape(len(groups), accounts, 2)
         group, account = np.nonzero(balances.any(axis=2))
@@ -116,7 +126,7 @@ class LedgerResult:
         order = np.lexsort((account, groups[group, GROUP_KEY], groups[group, GROUP_ID_ROW]))
         group, account = group[order], account[order]
         keys = groups[group, GROUP_KEY]
-        return pa.table(
+        entries = pa.table(
             {
                 "person_id": self._prepared.person_ids.take(pa.array(groups[group, GROUP_ID_ROW])),
                 "benefit_year": pa.array(keys // 10_000, pa.int32()),
@@ -128,6 +138,36 @@ class LedgerResult:
                 "paid": from_fen(balances[group, account, 1]),
             }
         )
+        return self._with_stays(entries, balances[group, account, 1]) if self._book.counts_stays else entries
+
+    def _with_stays(self, entries: pa.Table, second: NDArray[np.int64]) -> pa.Table:
+        """Return closing entries with the numbers of stays in a column of their own, and the episodes behind them."""
+        meters = [index for index, name in enumerate(self._book.accounts) if name in self._book.meters]
+        is_meter = pc.is_in(entries["account"], pa.array(self._book.meters, pa.string())).to_numpy()
+        entries = entries.set_column(5, "paid", from_fen(np.where(is_meter, 0, second)))
+        entries = entries.append_column("stays", pa.array(second, pa.int32(), mask=~is_meter))
+        entries = entries.append_column("episode_id", pa.nulls(len(entries), self._prepared.episode_ids.type))
+        groups = self._settled.groups[self._settled.groups[:, GROUP_KEY] < 0]
+        balances = groups[:, GROUP_BALANCES:].reshape(len(groups), len(self._book.accounts), 2)
+        tables = [entries]
+        for meter in meters:
+            begun = np.flatnonzero(balances[:, meter].any(axis=1))
+            rows, began = pa.array(groups[begun, GROUP_ID_ROW]), groups[begun, GROUP_BEGAN]
+            tables.append(
+                pa.table(
+                    {
+                        "person_id": self._prepared.person_ids.take(rows),
+                        "benefit_year": pa.array(began // 10_000, pa.int32()),
+                        "insured_city": pa.array(began % 10_000, pa.int32()),
+                        "account": pa.array([self._book.accounts[meter]] * len(begun), pa.string()),
+                        "base": from_fen(balances[begun, meter, 0]),
+                        "paid": from_fen(np.zeros(len(begun), dtype=np.int64)),
+                        "stays": pa.array(balances[begun, meter, 1], pa.int32()),
+                        "episode_id": self._prepared.episode_ids.take(rows),
+                    }
+                )
+            )
+        return pa.concat_tables(tables)
 
     @cached_property
     def summary(self) -> dict[str, Any]:
@@ -158,6 +198,7 @@ class LedgerResult:
                 for index, count in zip(policies, rows, strict=True)
                 if index < len(self._book.policies)
             },
+            "ratios": self._ratios(),
             "violations": self._settled.violations,
             "stale_rows": int(self._settled.counters[COUNT_STALE_ROWS]),
             "full_reimbursement": self._listed("FULL_REIMBURSEMENT"),
@@ -165,6 +206,24 @@ class LedgerResult:
             "missing_columns": [name for name in PAID if name not in self._prepared.present],
             "ids_normalised": self._prepared.ids_changed,
         }
+
+    def _ratios(self) -> list[dict[str, str | None]]:
+        """Return the average payment ratios that the policies' documents aim at, and what the run reached."""
+        columns, first = self._prepared.columns, self._prepared.history_rows
+        care, eligible = columns.care[first:], columns.amounts("eligible_fee")[first:]
+        return [
+            {
+                "policy": report.policy.id,
+                "layer": report.ratio.layer,
+                "care_types": ", ".join(report.ratio.care_types),
+                "eligible_fee": str(yuan(report.eligible_fen)),
+                "paid": str(yuan(report.paid_fen)),
+                "ratio": None if report.reached_bp is None else percent(report.reached_bp),
+                "target": percent(report.ratio.target_bp),
+                "source": report.ratio.source,
+            }
+            for report in policy_range_ratios(self._book.policies, self._settled, care, eligible)
+        ]
 
     def _listed(self, flag: str) -> list[str]:
         """Return the first settlements that carry a flag, masked unless asked for."""

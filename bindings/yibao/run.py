@@ -23,7 +23,7 @@ from yibao_core.errors import LedgerError, ParameterError, PolicyError, RowStatu
 from yibao_core.intake import INTAKE_BOOK, INTAKE_KNOWN_AS_SETTLED, INTAKE_KNOWN_DAY, INTAKE_REACCOUNT, INTAKES
 from yibao_core.money import NULL_FEN
 from yibao_core.plan import FOREVER_DAY, CompiledBook, compile_book
-from yibao_core.policy import FEES, LAYERS, Policy
+from yibao_core.policy import FEES, LAYERS, METERED, Policy
 from yibao_core.records import record_fields
 from yibao_core.shards import Settled, no_openings, settle_columns, threads_to_use
 
@@ -32,9 +32,13 @@ AsKnown = date | str | None
 
 @lru_cache(maxsize=64)
 def _compiled(
-    digests: tuple[str, ...], recorded: frozenset[str], forced: frozenset[str], accounts: tuple[str, ...]
+    digests: tuple[str, ...],
+    recorded: frozenset[str],
+    forced: frozenset[str],
+    accounts: tuple[str, ...],
+    aside: frozenset[str],
 ) -> CompiledBook:
-    return compile_book([_POLICIES[digest] for digest in digests], recorded, forced, accounts)
+    return compile_book([_POLICIES[digest] for digest in digests], recorded, forced, accounts, aside)
 
 
 _POLICIES: dict[str, Policy] = {}
@@ -45,11 +49,12 @@ def compiled(
     recorded: frozenset[str],
     forced: frozenset[str] = frozenset(),
     accounts: tuple[str, ...] = (),
+    aside: frozenset[str] = frozenset(),
 ) -> CompiledBook:
     """Return the book's plan for a ledger with these recorded layers; the same book is compiled once."""
     for policy in book:
         _POLICIES[policy.digest] = policy
-    return _compiled(tuple(policy.digest for policy in book), recorded, forced, accounts)
+    return _compiled(tuple(policy.digest for policy in book), recorded, forced, accounts, aside)
 
 
 def intake_settings(book: tuple[Policy, ...], as_known: AsKnown, reaccount: bool) -> NDArray[np.int64]:
@@ -94,13 +99,15 @@ def run(
     accounts = opening.accounts_in(book) if opening else ()
     fed = {layer.name for policy in book for layer in policy.layers if layer.account in accounts}
     carried = frozenset(layer for layer in LAYERS if _is_carried(prepared, layer, layer in fed))
-    plan = compiled(book, recorded, (forced | carried) - recorded, accounts)
+    # Basic insurance is not computed again: decision 0004.15.
+    aside = frozenset({METERED}) if reaccount else frozenset[str]()
+    plan = compiled(book, recorded, (forced | carried) - recorded, accounts, aside)
     openings = opening.entries(prepared, plan) if opening else no_openings()
     reversals = len(prepared.columns.reverses) > 0
     brought = prepared.present | prepared.in_history
     fees = {fee for fee in FEES if fee in brought and (reversals or fee in plan.fees_used)}
     layers = {layer for layer, active in zip(LAYERS, plan.active, strict=True) if active}
-    fields = record_fields({"total_fee", "eligible_fee"} | fees, layers, reversals)
+    fields = record_fields({"total_fee", "eligible_fee"} | fees, layers, reversals, plan.counts_stays)
     options = np.zeros(OPTIONS, dtype=np.int64)
     options[OPTION_REACCOUNT] = reaccount
     options[OPTION_HISTORY_ROWS] = prepared.history_rows
@@ -125,7 +132,26 @@ def run(
         unknown = int((settled.status == RowStatus.BIRTH_DATE_MISSING).sum())
         if unknown:
             raise LedgerError(f"ledger: birth_date: expected a column: {unknown} rows reach a rule that goes by age")
+    raise_unplaced(prepared, settled)
     return plan, settled
+
+
+def raise_unplaced(prepared: Prepared, settled: Settled) -> None:
+    """Raise LedgerError where rows were rejected for a place that the ledger has no column for."""
+    absent = [name for name in ("hospital_level", "treated_region", "insured_region") if name not in prepared.present]
+    if not absent or not len(prepared.columns.place):
+        return
+    columns, first = prepared.columns, prepared.history_rows
+    unreadable = np.isin(columns.amounts("total_fee")[first:], NULL_FEN) | np.isin(
+        columns.amounts("eligible_fee")[first:], NULL_FEN
+    )
+    if len(columns.missing):
+        unreadable |= columns.missing[first:] != 0
+    rows = int(((settled.status == RowStatus.MISSING_VALUE) & ~unreadable).sum())
+    if rows:
+        raise LedgerError(
+            [f"ledger: {name}: expected a column: {rows} rows reach a rule that goes by it" for name in absent]
+        )
 
 
 def _is_carried(prepared: Prepared, layer: str, is_fed: bool) -> bool:

@@ -44,7 +44,14 @@ def settle_ledger(
     read = Ledger(ledger, columns)
     past = settled_history(history, columns)
     balances = Balances(opening) if opening is not None else None
-    prepared = prepare(read, past, balances.person_ids if balances else None, threads=threads)
+    prepared = prepare(
+        read,
+        past,
+        balances.person_ids if balances else None,
+        opening_episode=balances.counted_episodes if balances else None,
+        threads=threads,
+        book=book,
+    )
     plan, settled = run(
         book,
         prepared,

@@ -20,15 +20,19 @@ from yibao.result import LedgerResult
 from yibao.run import run
 from yibao.settlement import settled_history
 from yibao_core.errors import ClaimError
+from yibao_core.money import NULL_FEN
 from yibao_core.policy import LAYERS, Policy
 from yibao_core.records import FLAGS
 
-Accounts = Mapping[tuple[int, int, str], tuple[Decimal, Decimal]]
-"""(benefit year, insured city, account) → (cumulative base, paid), yuan."""
+AMOUNTS = (*MONEY, "deductible_borne")
+Account = tuple[int, int, str] | tuple[int, int, str, str | int]
+Accounts = Mapping[Account, tuple[Decimal, Decimal | int]]
+"""(benefit year, insured city, account) → (cumulative base, paid), yuan. Of the account that counts stays: (deductible
+borne, number of stays), with one more entry (year, city, account, episode id) for each episode."""
 
 
 class Settlement:
-    """What one claim is paid, layer by layer, in Decimal yuan."""
+    """What one claim is paid, layer by layer, in Decimal yuan; what a counted stay bore of its deductible, and its number."""
 
     def __init__(self, claim: Mapping[str, Any], result: LedgerResult, opening: Accounts) -> None:
         self._result = result
@@ -40,16 +44,23 @@ class Settlement:
         }
         self.personal_paid = yuan(settled.personal_fen[0])
         self.flags = tuple(name for bit, name in enumerate(FLAGS) if int(settled.flags[0]) >> bit & 1)
+        counted = len(settled.stay_number) > 0 and settled.deductible_fen[0] != NULL_FEN
+        self.deductible_borne = yuan(settled.deductible_fen[0]) if counted else None
+        self.stay_number = int(settled.stay_number[0]) if counted and settled.stay_number[0] >= 0 else None
         index = int(settled.policy[0])
         self.policy = result._book.policies[index] if index < len(result._book.policies) else None
 
     @cached_property
     def closing(self) -> Accounts:
         """The balances after the claim, to be passed as `opening` of the person's next one."""
-        return {
-            (row["benefit_year"], row["insured_city"], row["account"]): (row["base"], row["paid"])
-            for row in self._result.closing.to_pylist()
-        }
+        balances: dict[Account, tuple[Decimal, Decimal | int]] = {}
+        for row in self._result.closing.to_pylist():
+            key = (row["benefit_year"], row["insured_city"], row["account"])
+            stays = row.get("stays")
+            second = row["paid"] if stays is None else stays
+            episode = row.get("episode_id")
+            balances[key if episode is None else (*key, episode)] = (row["base"], second)
+        return balances
 
     @cached_property
     def trace(self) -> tuple[LayerTrace, ...]:
@@ -83,7 +94,14 @@ def settle(
     if original is not None:
         history = settled_history(claim_table(_as_settled(original)), None)
     balances = Balances(_opening_table(opening, claim)) if opening else None
-    prepared = prepare(ledger, history, balances.person_ids if balances else None, threads=1)
+    prepared = prepare(
+        ledger,
+        history,
+        balances.person_ids if balances else None,
+        opening_episode=balances.counted_episodes if balances else None,
+        threads=1,
+        book=book,
+    )
     plan, settled = run(
         book,
         prepared,
@@ -102,11 +120,11 @@ def claim_table(claim: Mapping[str, Any]) -> pa.Table:
     """Return a mapping as a ledger of one row. ClaimError for money that is a float or an integer without unit."""
     arrays: dict[str, pa.Array] = {}
     for name, value in claim.items():
-        if name.endswith("_fen") and name.removesuffix("_fen") in MONEY:
+        if name.endswith("_fen") and name.removesuffix("_fen") in AMOUNTS:
             if value is not None and (isinstance(value, bool) or not isinstance(value, Integral)):
                 raise ClaimError("AMOUNT_NOT_FEN", f"{name}: expected an integer of fen, got {type(value).__name__}")
             arrays[name] = pa.array([None if value is None else int(value)], pa.int64())
-        elif name in MONEY:
+        elif name in AMOUNTS:
             if value is not None and not isinstance(value, Decimal | str):
                 raise ClaimError(
                     "AMOUNT_NOT_FEN",
@@ -124,11 +142,14 @@ def _as_settled(original: "Settlement | Mapping[str, Any]") -> Mapping[str, Any]
     if not isinstance(original, Settlement):
         return original
     row = {name: value for name, value in original.claim.items() if name not in PAID and name[:-4] not in PAID}
-    return row | {f"{layer}_paid": amount for layer, amount in original.paid.items()}
+    stay = {"deductible_borne": original.deductible_borne, "stay_number": original.stay_number}
+    return row | {f"{layer}_paid": amount for layer, amount in original.paid.items()} | stay
 
 
 def _opening_table(opening: Accounts, claim: Mapping[str, Any]) -> pa.Table:
     person = claim.get("person_id")
+    stays = [second if isinstance(second, int) else None for _, second in opening.values()]
+    episodes = [key[3] if len(key) == 4 else None for key in opening]
     return pa.table(
         {
             "person_id": pa.array([person] * len(opening)),
@@ -136,6 +157,11 @@ def _opening_table(opening: Accounts, claim: Mapping[str, Any]) -> pa.Table:
             "insured_city": pa.array([key[1] for key in opening], pa.int32()),
             "account": pa.array([key[2] for key in opening], pa.string()),
             "base": pa.array([base for base, _ in opening.values()], pa.decimal128(18, 2)),
-            "paid": pa.array([paid for _, paid in opening.values()], pa.decimal128(18, 2)),
+            "paid": pa.array(
+                [Decimal(0) if isinstance(second, int) else second for _, second in opening.values()],
+                pa.decimal128(18, 2),
+            ),
+            "stays": pa.array(stays, pa.int32()),
+            "episode_id": pa.array(episodes),
         }
     )

@@ -45,9 +45,16 @@ def explain_row(
     ledger.table = ledger.table.take(pa.array(rows))
     at = int(np.searchsorted(rows, row))
     balances = Balances(opening) if opening is not None else None
-    prepared = prepare(ledger, settled_history(history, columns), balances.person_ids if balances else None)
+    book = as_book(policy)
+    prepared = prepare(
+        ledger,
+        settled_history(history, columns),
+        balances.person_ids if balances else None,
+        opening_episode=balances.counted_episodes if balances else None,
+        book=book,
+    )
     plan, settled = run(
-        as_book(policy),
+        book,
         prepared,
         as_known=as_known,
         threads=1,

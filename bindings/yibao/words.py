@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from yibao_core.errors import LedgerError
-from yibao_core.policy import CARE_TYPES, CATEGORIES
+from yibao_core.policy import CARE_TYPES, CATEGORIES, LEVELS
 
 CATEGORY_WORDS = {name: name for name in CATEGORIES} | {
     "普通": "ordinary",
@@ -51,6 +51,7 @@ CARE_WORDS = {name: name for name in CARE_TYPES} | {
 }
 _INPATIENT_NUMBER = re.compile(r"21[0-9]*")
 _SEPARATORS = re.compile(r"[,，、;；]")
+LEVEL_WORDS = {str(level): level for level in LEVELS} | {"一级": 1, "二级": 2, "三级": 3, "未定级": 9, "无等级": 9}
 _TRUE = {"true", "1", "yes", "y", "t", "是", "有"}
 _FALSE = {"false", "0", "no", "n", "f", "否", "无"}
 
@@ -79,6 +80,12 @@ def care_index(cell: str) -> int:
     word = cell.strip()
     name = "inpatient" if _INPATIENT_NUMBER.fullmatch(word) else CARE_WORDS.get(word)
     return -1 if name is None else CARE_TYPES.index(name)
+
+
+def level_index(cell: str) -> int:
+    """Return a hospital level as its place among LEVELS, -1 where it is none."""
+    text = cell.strip().removesuffix(".0")
+    return LEVELS.index(LEVEL_WORDS[text]) if text in LEVEL_WORDS else -1
 
 
 def truth(cell: str) -> int:

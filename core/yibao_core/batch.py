@@ -6,6 +6,7 @@ A kernel sees only its shard; people share nothing, so shards run at once and in
 from yibao_core._jit import Words, helper, kernel, place
 from yibao_core.accumulators import (
     GROUP_BALANCES,
+    GROUP_BEGAN,
     GROUP_HOLD,
     GROUP_ID_ROW,
     GROUP_KEY,
@@ -14,6 +15,7 @@ from yibao_core.accumulators import (
     GROUP_ROWS,
     HOLD_NOT_RECONCILED,
     HOLD_REJECTED,
+    find_episode,
     find_group,
 )
 from yibao_core.claim import (
@@ -22,6 +24,7 @@ from yibao_core.claim import (
     OPTION_REACCOUNT,
     OPTION_TRACE_ROW,
     SCRATCH_DIFFERS,
+    SCRATCH_EPISODE,
     SCRATCH_LEFT,
     carry_claim,
     return_to_funds,
@@ -34,13 +37,18 @@ from yibao_core.records import (
     AFTER_REJECT,
     CHANGED,
     FIELD_ELIGIBLE,
+    FIELD_EPISODE,
+    FIELD_STAY,
     FIELD_TOTAL,
     FROZEN,
     FULL_REIMBURSEMENT,
     GROUP,
     HEAD,
+    NO_EPISODE,
     NO_RULE,
+    NO_STAY,
     NORMAL,
+    NUMBER_NONE,
     OPENING,
     ORIGINAL_NOT_SEEN,
     PAID_DOES_NOT_ADD_UP,
@@ -48,6 +56,7 @@ from yibao_core.records import (
     REVERSAL,
     REVERSED,
     ROW,
+    SHIFT_BORNE,
     SHIFT_FLAGS,
     SHIFT_KIND,
     SHIFT_MODE,
@@ -101,6 +110,43 @@ def open_group(groups: Words, first: int, end: int, width: int, key: int, person
     groups[at + GROUP_ID_ROW] = row
     groups[at + GROUP_LAST_ROW] = -1
     return end
+
+
+@helper
+def open_episode(
+    fields: Words,
+    work: Words,
+    record: int,
+    groups: Words,
+    first: int,
+    end: int,
+    width: int,
+    key: int,
+    person: int,
+    row: int,
+) -> tuple[int, int]:
+    """Return the offset of the balances of a record's episode (-1: it has none) and the new end of the person's groups.
+
+    `key` (benefit year and city) is where an episode begins that the person has not had yet.
+    """
+    episode = work[record + place(fields[FIELD_EPISODE])]
+    if episode == NO_EPISODE:
+        return -1, end
+    group = find_episode(groups, first, end, width, -1 - episode, key % 10_000)
+    if group < 0:
+        group = end
+        open_group(groups, end, end, width, -1 - episode, person, row)
+        groups[place(group * width) + GROUP_BEGAN] = key
+        end += 1
+    return place(group * width) + GROUP_BALANCES, end
+
+
+@helper
+def mirror_stay(fields: Words, work: Words, original: int, reversal: int) -> None:
+    """Write what the original bore of its deductible, negated, as the reversal's."""
+    word = place(fields[FIELD_STAY])
+    stay = work[original + word]
+    work[reversal + word] = stay if stay == NO_STAY else -(stay >> SHIFT_BORNE) << SHIFT_BORNE | NUMBER_NONE
 
 
 @helper
@@ -176,6 +222,8 @@ def carry_recorded(
         else:
             mirror_payments(work, fields, original, record)
         scratch[SCRATCH_LEFT] = -scratch[SCRATCH_LEFT]
+        if fields[FIELD_STAY] >= 0:
+            mirror_stay(fields, work, source, record)
     return status, head
 
 
@@ -206,6 +254,8 @@ def settle_people(
     reaccount = options[OPTION_REACCOUNT] != 0
     history_rows = options[OPTION_HISTORY_ROWS]
     no_trace = trace[:0]
+    has_stays = fields[FIELD_EPISODE] >= 0
+    scratch[SCRATCH_EPISODE] = -1
     group_end = 0
     for person in range(people):
         first, end = place(person_start[person]), person_start[person + 1]
@@ -252,6 +302,21 @@ def settle_people(
             at = group_at + GROUP_BALANCES
             if kind == OPENING:
                 account = work[record + HEAD] >> SHIFT_NULLS
+                if has_stays:
+                    episode_at, group_end = open_episode(
+                        fields,
+                        work,
+                        record,
+                        groups,
+                        group_first,
+                        group_end,
+                        group_width,
+                        key,
+                        person_base + person,
+                        row,
+                    )
+                    at = episode_at if episode_at >= 0 else at
+                    group_at = at - GROUP_BALANCES
                 groups[at + 2 * account] += work[record + place(fields[FIELD_TOTAL])]
                 groups[at + 2 * account + 1] += work[record + place(fields[FIELD_ELIGIBLE])]
                 groups[group_at + GROUP_ROWS] += 1
@@ -269,6 +334,11 @@ def settle_people(
                     work[record + HEAD] = head
             elif status == SETTLED:
                 unrouted = 0
+                if has_stays:
+                    scratch[SCRATCH_EPISODE], group_end = open_episode(
+                        fields, work, original if original != NOT_SEEN else record, groups, group_first, group_end,
+                        group_width, key, person_base + person, row,
+                    )  # fmt: skip
                 if kind == NORMAL and (not reaccount or head >> SHIFT_WINDOW & 1):
                     traced = trace if row == options[OPTION_TRACE_ROW] else no_trace
                     status = settle_claim(book, fields, options, work, record, groups, at, scratch, counters, traced)

@@ -34,6 +34,7 @@ from yibao_core.plan import (
     CELL_NEED,
     CELL_WIDTH,
     COMPUTED,
+    EXTENDED,
     HEAD_WIDTH,
     POLICY_CELLS,
     POLICY_HALF_FEN_BP,
@@ -53,17 +54,22 @@ from yibao_core.plan import (
     STEP_RULE,
     STEP_WIDTH,
 )
-from yibao_core.policy import CARE_TYPES, LAYERS
+from yibao_core.policy import CARE_TYPES, CATEGORIES, LAYERS
 from yibao_core.records import (
     FIELD_LAYER,
+    FIELD_STAY,
     FIELD_TOTAL,
+    GROUP,
     HEAD,
+    NO_STAY,
     SHIFT_AGE,
     SHIFT_CARE,
     SHIFT_CATEGORY,
+    SHIFT_PLACE,
     SHIFT_POLICY,
     SHIFT_SUPPLEMENT,
 )
+from yibao_core.stays import move_meter, pay_extended
 
 # Options of a run.
 (
@@ -83,15 +89,18 @@ COUNT_STALE_ROWS = 2 * len(LAYERS)
 COUNT_NEEDS = COUNT_STALE_ROWS + 1
 
 # Scratch: for each layer of the row, what was paid before and now, its base and its step; then what is
-# left to the person, before and now, and whether any payment changed.
+# left to the person, before and now, whether any payment changed; the row's stay, and in: where its episode's
+# balances are (-1: it has none).
 SCRATCH_OLD = 0
 SCRATCH_PAID = len(LAYERS)
 SCRATCH_BASE = 2 * len(LAYERS)
 SCRATCH_STEP = 3 * len(LAYERS)
-SCRATCH_OLD_LEFT, SCRATCH_LEFT, SCRATCH_DIFFERS, SCRATCH = range(4 * len(LAYERS), 4 * len(LAYERS) + 4)
+SCRATCH_OLD_LEFT, SCRATCH_LEFT, SCRATCH_DIFFERS, SCRATCH_STAY, SCRATCH_EPISODE, SCRATCH = range(
+    4 * len(LAYERS), 4 * len(LAYERS) + 6
+)
 
 LAYERS_COUNT = len(LAYERS)
-CARE_COUNT = len(CARE_TYPES)
+CARE_COUNT, CATEGORIES_COUNT = len(CARE_TYPES), len(CATEGORIES)
 COMMERCIAL = LAYERS.index("commercial")
 ASSISTANCE = LAYERS.index("assistance")
 SETTLED = int(RowStatus.SETTLED)
@@ -106,8 +115,9 @@ def policy_of(head: int) -> int:
 
 @helper
 def cell_of(book: Words, head: int) -> int:
-    """Return the offset of the row's cell: its policy's rules for its category and care type."""
-    cell = (head >> SHIFT_CATEGORY & 15) * CARE_COUNT + (head >> SHIFT_CARE & 15)
+    """Return the offset of the row's cell: its policy's rules for its place, category and care type."""
+    cell = (head >> SHIFT_PLACE & 7) * CATEGORIES_COUNT + (head >> SHIFT_CATEGORY & 15)
+    cell = cell * CARE_COUNT + (head >> SHIFT_CARE & 15)
     return place(book[policy_of(head) + POLICY_CELLS]) + cell * CELL_WIDTH
 
 
@@ -164,6 +174,7 @@ def settle_claim(
     if book[cell + CELL_NEED]:
         counters[COUNT_NEEDS + book[cell + CELL_NEED] - 1] += 1
     left = total
+    scratch[SCRATCH_STAY] = NO_STAY
     eligible_paid, total_paid = 0, 0  # by earlier layers, as charged
     eligible_old, total_old = 0, 0
     changed = False
@@ -188,7 +199,7 @@ def settle_claim(
         before = balances[at + 2 * place(book[rule + RULE_ACCOUNT])]
         feeds = book[step + STEP_FEEDS] != 0
         if feeds and before + base > YEAR_MAX_FEN:
-            take_back(book, first_step, step, age, 1, scratch, balances, at)
+            take_back(book, first_step, step, age, 1, scratch, balances, at, work[record + GROUP])
             return AMOUNT_OUT_OF_RANGE
         if traced:
             trace[out + TRACE_LAYER] = layer
@@ -225,6 +236,15 @@ def settle_claim(
                     if old_base > 0:
                         figure = scale_fen(old, base, old_base)
             paid = min(figure, left)
+        elif mode == EXTENDED:
+            paid, stay = pay_extended(
+                book, rule, half_fen_bp, balances, at, scratch[SCRATCH_EPISODE], before, base, component, total,
+                eligible_paid, total_paid, left, trace, out,
+            )  # fmt: skip
+            if stay != NO_STAY:
+                scratch[SCRATCH_STAY] = stay
+                work[record + place(fields[FIELD_STAY])] = stay
+                move_meter(book, rule, balances, at, scratch[SCRATCH_EPISODE], work[record + GROUP], stay, 1)
         if paid != old:
             differs = True
             changed |= mode != RECORDED
@@ -254,7 +274,7 @@ def settle_claim(
 
 @helper
 def take_back(
-    book: Words, first_step: int, end_step: int, age: int, sign: int, scratch: Words, balances: Words, at: int
+    book: Words, first_step: int, end_step: int, age: int, sign: int, scratch: Words, balances: Words, at: int, key: int
 ) -> None:
     """Undo what the row's steps before `end_step` have fed, `sign` times: the row turned out not to be settled."""
     for step in range(first_step, end_step, STEP_WIDTH):
@@ -262,6 +282,8 @@ def take_back(
             layer = place(book[step + STEP_LAYER])
             rule = place(book[step + STEP_RULE])
             feed(balances, at, book, rule, -sign * scratch[SCRATCH_BASE + layer], -sign * scratch[SCRATCH_PAID + layer])
+            if book[step + STEP_MODE] == EXTENDED:
+                move_meter(book, rule, balances, at, scratch[SCRATCH_EPISODE], key, scratch[SCRATCH_STAY], -sign)
 
 
 @helper
@@ -284,6 +306,7 @@ def carry_claim(
     cell = cell_of(book, head)
     age = head >> SHIFT_AGE & 127
     total = work[record + place(fields[FIELD_TOTAL])]
+    scratch[SCRATCH_STAY] = NO_STAY
     eligible_paid, total_paid = 0, 0
     first_step = place(book[cell + CELL_FIRST_STEP])
     for step_at in range(first_step, book[cell + CELL_END_STEP], STEP_WIDTH):
@@ -300,9 +323,14 @@ def carry_claim(
         base = base_fen(component, total, charged_eligible, charged_total)
         if book[step + STEP_FEEDS]:
             if balances[at + 2 * place(book[rule + RULE_ACCOUNT])] + sign * base > YEAR_MAX_FEN:
-                take_back(book, first_step, step, age, sign, scratch, balances, at)
+                take_back(book, first_step, step, age, sign, scratch, balances, at, work[record + GROUP])
                 return AMOUNT_OUT_OF_RANGE
             feed(balances, at, book, rule, sign * base, sign * paid)
+            if book[step + STEP_MODE] == EXTENDED:
+                if fields[FIELD_STAY] >= 0:
+                    scratch[SCRATCH_STAY] = work[record + place(fields[FIELD_STAY])]
+                key = work[record + GROUP]
+                move_meter(book, rule, balances, at, scratch[SCRATCH_EPISODE], key, scratch[SCRATCH_STAY], sign)
         if book[step + STEP_CHARGED_TOTAL]:
             total_paid += paid
         else:

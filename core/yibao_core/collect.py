@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from yibao_core._jit import Words, far_place, kernel, place
 from yibao_core.errors import RowStatus
 from yibao_core.records import (
+    FLAG_BITS,
     HEAD,
+    NO_STAY,
     OPENING,
     PERSON,
     ROW,
@@ -25,7 +27,8 @@ from yibao_core.records import (
 
 SETTLED = int(RowStatus.SETTLED)
 
-# A result: its head, what is left to the person (fen), then the payment (fen) of each layer that records hold.
+# A result: its head, what is left to the person (fen), then the payment (fen) of each layer that records hold, then
+# the stay where stays are counted.
 # The head, from the lowest bit: status 8, flags 16, mode 4, policy 6, the group's index in its shard plus one
 # (below 2**29; 0: none).
 RESULT_HEAD, RESULT_PERSONAL, RESULT_PAID = range(3)
@@ -37,7 +40,7 @@ BLOCK_PLACE, BLOCK_HEAD, BLOCK_LINES = range(3)
 
 @kernel
 def shrink_records(
-    total_word: int, layer_words: Words, history_rows: int, width: int, records: int, work: Words
+    total_word: int, layer_words: Words, stay_word: int, history_rows: int, width: int, records: int, work: Words
 ) -> int:
     """Write a shard's results over its records, in their order; return the violations of the contract.
 
@@ -61,6 +64,11 @@ def shrink_records(
             least, most = min(least, amount), max(most, amount)
             left -= amount
             work[place(result + RESULT_PAID + line)] = amount
+        end = result + RESULT_PAID + layer_words.size
+        if stay_word >= 0:
+            stay = work[record + place(stay_word)]
+            work[place(end)] = stay if settled else NO_STAY
+            end += 1
         work[place(result + RESULT_PERSONAL)] = rest
         work[place(result + RESULT_HEAD)] = (
             head & 0xFF_FFFF
@@ -68,7 +76,7 @@ def shrink_records(
             | (head >> SHIFT_POLICY & 63) << RESULT_POLICY
             | (group + 1) << RESULT_GROUP
         )
-        result += RESULT_PAID + layer_words.size
+        result = end
         wrong = (most > 0 if total < 0 else least < 0) or (left != 0 and not head >> SHIFT_SUPPLEMENT & 1)
         violations += 1 if wrong and settled else 0
     return violations
@@ -95,7 +103,7 @@ def collect_rows(
     """Walk rows lo..hi, taking each row's result from its shard's next place; `cursors` are offsets in `work`.
 
     Columns are written behind `first_row` (rows of the history have none); `paid` has one line for
-    each layer that records hold. `block`: room to work in, BLOCK_LINES x BLOCK_ROWS.
+    each layer that records hold, and one for stays where they are counted. `block`: room to work in, BLOCK_LINES x BLOCK_ROWS.
     """
     width = RESULT_PAID + paid.shape[0]
     for row in range(lo, min(hi, first_row)):
@@ -140,7 +148,7 @@ def unpack_heads(heads: Words, status: Words, flags: Words, mode: Words, policy:
     for index in range(heads.size):
         head = heads[index]
         status[index] = head & 255
-        flags[index] = head >> SHIFT_FLAGS & 0x7FFF
+        flags[index] = head >> SHIFT_FLAGS & FLAG_BITS
         mode[index] = head >> RESULT_MODE & 15
         policy[index] = head >> RESULT_POLICY & 63
 

@@ -15,13 +15,16 @@ from yibao_core.errors import RowStatus
 from yibao_core.money import NOT_FEN, NULL_FEN, ROW_MAX_FEN
 from yibao_core.plan import (
     AGE_UNKNOWN,
-    CELL_NEEDS_AGE,
+    CELL_NEEDS,
     CELL_NO_RULE,
     CELL_RECORDED_MASK,
     CELL_WIDTH,
     HEAD_POLICIES,
     HEAD_WIDTH,
+    NEEDS_AGE,
+    NEEDS_LEVEL,
     NO_POLICY_INDEX,
+    POLICY_BY_PLACE,
     POLICY_CELLS,
     POLICY_FAVOUR,
     POLICY_FROM_DAY,
@@ -34,17 +37,22 @@ from yibao_core.plan import (
     POLICY_WINDOW_FROM_DAY,
     POLICY_WINDOW_TO_DAY,
     POLICY_YEAR_BY_SETTLED,
+    UNGRADED,
 )
-from yibao_core.policy import CARE_TYPES, FEES, LAYERS
+from yibao_core.policy import CARE_TYPES, CATEGORIES, FEES, LAYERS
 from yibao_core.records import (
     FEES_DO_NOT_ADD_UP,
+    FIELD_EPISODE,
     FIELD_FEE,
     FIELD_REVERSES,
+    FIELD_STAY,
     FIXED_WORDS,
     GROUP,
     HEAD,
     ID,
+    NO_EPISODE,
     NO_RULE,
+    NO_STAY,
     NOBODY,
     NORMAL,
     PAID_DOES_NOT_ADD_UP,
@@ -57,6 +65,7 @@ from yibao_core.records import (
     SHIFT_FLAGS,
     SHIFT_KIND,
     SHIFT_NULLS,
+    SHIFT_PLACE,
     SHIFT_POLICY,
     SHIFT_SUPPLEMENT,
     SHIFT_WINDOW,
@@ -67,6 +76,8 @@ from yibao_core.records import (
 MISSING_CELL, MISSING_PERSON, MISSING_DAY = 1, 2, 4
 NO_ORIGINAL = -(2**63)
 NO_DAY = -(2**31)
+# A cell of `place`: a place of the plan, and whether the level or one of the regions could not be read.
+PLACE, LEVEL_UNKNOWN, TREATED_UNKNOWN = 7, 8, 16
 DAY_US = 86_400_000_000
 
 # Settings of the intake.
@@ -78,7 +89,7 @@ DAY_US = 86_400_000_000
     INTAKES,
 ) = range(5)
 
-FEES_COUNT, LAYERS_COUNT, CARE_COUNT = len(FEES), len(LAYERS), len(CARE_TYPES)
+FEES_COUNT, LAYERS_COUNT, CARE_COUNT, CATEGORIES_COUNT = len(FEES), len(LAYERS), len(CARE_TYPES), len(CATEGORIES)
 PERSONAL = FEES_COUNT + LAYERS_COUNT
 MONEY_COLUMNS = (*FEES, *(f"{layer}_paid" for layer in LAYERS), "personal_paid")
 TOTAL, ELIGIBLE = FEES.index("total_fee"), FEES.index("eligible_fee")
@@ -130,6 +141,9 @@ class Columns(NamedTuple):
     region: NDArray[np.int32]  # optional; six digits, 0: none
     birth: NDArray[np.int32]  # optional; NO_DAY: null
     supplement: NDArray[np.int8]  # optional
+    place: NDArray[np.int8]  # optional; a place of the plan, LEVEL_UNKNOWN, TREATED_UNKNOWN
+    stay: NDArray[np.int64]  # optional; of settled rows: what the stay bore and its number, NO_STAY
+    episode: NDArray[np.int64]  # optional; a number >= 0 for each episode id, NO_EPISODE
     money: tuple[NDArray[np.int64], ...]  # MONEY_COLUMNS, each optional; NULL_FEN, NOT_FEN
     money_shift: NDArray[np.int64]  # 1: a column's amounts are every second word (decimal128 as it lies), 0: every one
 
@@ -295,9 +309,12 @@ def pack_rows(
     set_known_day = settings[INTAKE_KNOWN_DAY]
     known_as_settled = settings[INTAKE_KNOWN_AS_SETTLED] != 0
     # One name a column: reaching into the tuple inside the loop costs more than the row.
-    person, times, ids, reverses_ids, missing_bits, days, masks, cares, regions, births, supplements, _, _ = columns
+    person, times, ids, reverses_ids, missing_bits, days, masks, cares, regions, births, supplements = columns[:11]
+    places, stays, episodes = columns.place, columns.stay, columns.episode
     has_reverses, has_missing, has_region = reverses_ids.size > 0, missing_bits.size > 0, regions.size > 0
     has_birth, has_supplement = births.size > 0, supplements.size > 0
+    has_place, has_stay, has_episode = places.size > 0, stays.size > 0, episodes.size > 0
+    stay_word, episode_word = fields[FIELD_STAY], fields[FIELD_EPISODE]
     reverses_word = fields[FIELD_REVERSES]
     has_paid = False
     for column in range(FEES_COUNT, PERSONAL):
@@ -334,8 +351,16 @@ def pack_rows(
                 policy_index = find_policy(book, region, day, known_day, by_region)
             policy = place(HEAD_WIDTH + (0 if policy_index == NO_POLICY_INDEX else policy_index) * POLICY_WIDTH)
             category = book[place(book[policy + POLICY_FAVOUR] + mask)]
-            cell = place(book[policy + POLICY_CELLS]) + (max(0, category) * CARE_COUNT + max(0, care)) * CELL_WIDTH
-            needs_age = book[cell + CELL_NEEDS_AGE] != 0
+            where = LEVEL_UNKNOWN | TREATED_UNKNOWN | UNGRADED
+            if has_place:
+                where = int(places[row])
+            spot = where & PLACE if book[policy + POLICY_BY_PLACE] else 0
+            cell_number = (spot * CATEGORIES_COUNT + max(0, category)) * CARE_COUNT + max(0, care)
+            cell = place(book[policy + POLICY_CELLS]) + cell_number * CELL_WIDTH
+            needs = book[cell + CELL_NEEDS]
+            needs_age = needs & NEEDS_AGE != 0
+            unknown = needs & (where // LEVEL_UNKNOWN * NEEDS_LEVEL)
+            unplaced = bill and unknown != 0 and category >= 0 and care >= 0 and policy_index != NO_POLICY_INDEX
             age = AGE_UNKNOWN
             if needs_age and has_birth:
                 age = completed_years(int(births[row]), day)
@@ -350,7 +375,7 @@ def pack_rows(
 
             # The first code that fits wins; a reversal takes policy and age from its original.
             status = OK
-            if missing & MISSING_CELL or faults & required:
+            if missing & MISSING_CELL or faults & required or unplaced:
                 status = MISSING_VALUE
             elif faults & BROKEN_AMOUNT:
                 status = AMOUNT_NOT_FEN
@@ -395,6 +420,7 @@ def pack_rows(
             work[record + HEAD] = (
                 status
                 | flags << SHIFT_FLAGS
+                | spot << SHIFT_PLACE
                 | kind << SHIFT_KIND
                 | max(0, care) << SHIFT_CARE
                 | max(0, category) << SHIFT_CATEGORY
@@ -412,3 +438,6 @@ def pack_rows(
                 if fields[FIELD_FEE + column] >= 0:
                     work[record + place(word)] = block[column, index]
                     word += 1
+            if stay_word >= 0:
+                work[record + place(stay_word)] = stays[row] if has_stay else NO_STAY
+                work[record + place(episode_word)] = episodes[row] if has_episode else NO_EPISODE

@@ -38,9 +38,17 @@ FEES_COUNT = len(FEES)
     TRACE_LEFT_FEN,
     TRACE_RECORDED_FEN,
     TRACE_PAID_FEN,
+    TRACE_CEILING_LEFT_FEN,
+    TRACE_PER_STAY,  # 1: the words up to TRACE_STAY_CAP_FEN are filled, entitlements are the stay's own
+    TRACE_DEDUCTIBLE_FEN,  # as the rule has it
+    TRACE_STAY_NUMBER,  # in the year; 0: stays are not counted
+    TRACE_STAY_SHARE_BP,  # of the deductible, for a later stay
+    TRACE_CREDIT_FEN,  # borne earlier in the episode, or in the year
+    TRACE_BORNE_FEN,
+    TRACE_STAY_CAP_FEN,
     TRACE_TIERS,
     TRACE_FIRST_TIER,
-) = range(18)
+) = range(26)
 (
     TRACE_TIER_LOWER_FEN,
     TRACE_TIER_UPPER_FEN,

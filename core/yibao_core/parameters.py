@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Iterator, Mapping
 
 from yibao_core.errors import ParameterError
-from yibao_core.policy import Amount, Derived, Parameter, Policy, Rate, Rule
+from yibao_core.policy import METERED, Amount, Derived, Parameter, Policy, Rate, Rule
 from yibao_core.toml_values import Faults, hint, percent, percent_to_bp, shown, yuan, yuan_to_fen
 
 Values = dict[str, dict[str, int]]
@@ -18,6 +18,25 @@ def resolve(amount: Amount | Rate, policy: Policy, category: str) -> int | None:
     return _looked_up(amount, policy.values, category)
 
 
+def is_usable(policy: Policy, rule: Rule, category: str | None = None) -> bool:
+    """Return whether the rule has its optional parameters, for one category or for any of its own."""
+    required = {parameter.name for parameter in policy.parameters if parameter.required}
+    optional = [name for name in rule.parameters if name not in required]
+    whom = rule.who if category is None else (category,)
+    return any(all(_looked_up(Derived(name), policy.values, who) is not None for name in optional) for who in whom)
+
+
+def goes_by_place(policy: Policy) -> bool:
+    """Return whether a usable rule asks for the hospital's level or where the treatment was."""
+    return any(rule.goes_by_place and is_usable(policy, rule) for layer in policy.layers for rule in layer.rules)
+
+
+def counts_stays(policy: Policy) -> bool:
+    """Return whether basic insurance is computed per stay, so that stays and their deductibles are counted."""
+    rules = policy.layer(METERED).rules
+    return any(rule.stay is not None and is_usable(policy, rule) for rule in rules)
+
+
 def uses(rule: Rule) -> Iterator[tuple[str, Derived, str]]:
     """Yield each value of `rule` that comes from a parameter: its path inside the rule, itself, its unit."""
     places: list[tuple[str, Amount | None, str]] = [("deductible", rule.deductible_fen, "yuan")]
@@ -27,6 +46,10 @@ def uses(rule: Rule) -> Iterator[tuple[str, Derived, str]]:
     places.append(("cap", rule.cap_fen, "yuan"))
     if rule.shared_limit is not None:
         places.append(("shared_limit.limit", rule.shared_limit.limit_fen, "yuan"))
+    places.append(("ceiling", rule.ceiling_bp, "percent"))
+    if rule.stay is not None:
+        places.append(("stay_cap", rule.stay.cap_fen, "yuan"))
+        places.append(("deductible_limit", rule.stay.deductible_limit_fen, "yuan"))
     yield from ((path, value, unit) for path, value, unit in places if isinstance(value, Derived))
 
 

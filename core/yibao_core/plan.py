@@ -2,10 +2,12 @@
 
 All variety ends here. For each policy, category and care type the plan holds a *cell*: a list of
 steps, one a layer, in the policy's order. A step says whether the layer is computed, recorded or
-zero there, and points to a rule block: base, account, limits, tiers.
+zero there, and points to a rule block: base, account, limits, tiers. A policy that goes by place (the hospital's
+level, treatment inside or outside the city) has a set of cells for each place.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -14,8 +16,22 @@ from numpy.typing import NDArray
 
 from yibao_core.errors import PolicyError
 from yibao_core.money import YEAR_MAX_FEN
-from yibao_core.parameters import resolve
-from yibao_core.policy import AGE_MAX, CARE_TYPES, CATEGORIES, FEES, LAYERS, Layer, Policy, Rule
+from yibao_core.parameters import counts_stays, goes_by_place, is_usable, resolve
+from yibao_core.policy import (
+    AGE_MAX,
+    CARE_TYPES,
+    CATEGORIES,
+    FEES,
+    LAYERS,
+    LEVELS,
+    METERED,
+    TREATED,
+    Amount,
+    Layer,
+    Policy,
+    Rate,
+    Rule,
+)
 
 # Head of the plan: the number of policies and of accounts; policy blocks follow.
 HEAD_POLICIES, HEAD_ACCOUNTS, HEAD_WIDTH = range(3)
@@ -34,14 +50,15 @@ HEAD_POLICIES, HEAD_ACCOUNTS, HEAD_WIDTH = range(3)
     POLICY_FAVOUR,  # offset of 512 categories, one for each set of categories
     POLICY_CELLS,  # offset of the cells, category by category
     POLICY_SUPPLEMENT,  # the set of categories whose supplement rows pay nothing to the person
+    POLICY_BY_PLACE,  # 1: a set of cells for each place, in the order of PLACES
     POLICY_WIDTH,
-) = range(13)
+) = range(14)
 
 # A cell. The masks have one bit a layer.
 (
     CELL_FIRST_STEP,
     CELL_END_STEP,
-    CELL_NEEDS_AGE,
+    CELL_NEEDS,  # NEEDS_ bits: what a row must show to be settled here
     CELL_NEED,  # index into CompiledBook.needs plus one; 0: nothing is missing
     CELL_RECORDED_MASK,  # recorded here and covering the care type: a null cell is NO_RULE
     CELL_NO_RULE,  # the ledger has no such column, though the layer has a rule for others
@@ -59,7 +76,14 @@ HEAD_POLICIES, HEAD_ACCOUNTS, HEAD_WIDTH = range(3)
     STEP_WIDTH,
 ) = range(8)
 
-ZERO, RECORDED, COMPUTED = range(3)
+# EXTENDED is computed, too: per stay, or with a ceiling. A mode of its own, so that other rules do not pay for it.
+ZERO, RECORDED, COMPUTED, EXTENDED = range(4)
+NEEDS_AGE, NEEDS_LEVEL, NEEDS_TREATED = 1, 2, 4
+
+# A place: the hospital's level as its index in LEVELS, plus OUTSIDE.
+PLACES = tuple((level, treated) for treated in TREATED for level in LEVELS)
+OUTSIDE = len(LEVELS)
+UNGRADED = LEVELS.index(9)
 
 (
     RULE_ORDINAL,
@@ -70,13 +94,30 @@ ZERO, RECORDED, COMPUTED = range(3)
     RULE_LIMIT_ACCOUNT,  # the account itself where no limit is shared
     RULE_LIMIT_FEN,
     RULE_CAP_FEN,
+    RULE_EXTENSION,  # offset of what an EXTENDED rule says more, else 0
     RULE_TIERS,
     RULE_FIRST_TIER,  # then (lower_fen, upper_fen, rate_bp) for each tier
-) = range(10)
+) = range(11)
 TIER_LOWER_FEN, TIER_UPPER_FEN, TIER_RATE_BP, TIER_WIDTH = range(4)
+
+(
+    EXTENSION_PER_STAY,  # 0: a yearly schedule with a ceiling
+    EXTENSION_CEILING_BP,  # -1: none
+    EXTENSION_CAP_FEN,  # of one stay
+    EXTENSION_DEDUCTIBLE_FEN,
+    EXTENSION_ABOVE,  # tiers count above the deductible
+    EXTENSION_WHOLE,
+    EXTENSION_METER,  # the account that counts stays, -1: the rule looks at no other stay
+    EXTENSION_ONCE,
+    EXTENSION_REFERRAL,
+    EXTENSION_LIMIT_FEN,  # on the deductibles of a year
+    EXTENSION_SHARES,
+    EXTENSION_FIRST_SHARE,  # basis points of the deductible: first stay, second, …
+) = range(12)
 
 FOREVER_DAY = 10**7
 AGE_UNKNOWN = 127
+Place = tuple[int, str]
 NO_POLICY_INDEX = 63  # stands for no policy where a row carries the index of its own
 MASKS = 1 << len(CATEGORIES)
 
@@ -109,6 +150,11 @@ class CompiledBook(NamedTuple):
     tiers_max: int
     needs_age: bool
     fees_used: frozenset[str]
+    meters: tuple[str, ...]  # the accounts that count stays
+
+    @property
+    def counts_stays(self) -> bool:
+        return bool(self.meters)
 
 
 def compile_book(
@@ -116,18 +162,26 @@ def compile_book(
     recorded: frozenset[str],
     forced: frozenset[str] = frozenset(),
     accounts: Sequence[str] = (),
+    aside: frozenset[str] = frozenset(),
 ) -> CompiledBook:
     """Return the plan of one policy or a book for a ledger whose payment columns are `recorded` (layer names).
 
     `forced` layers are carried although the ledger has no column for them; `accounts` have a place in balances although
-    nothing of this run feeds them. The first policy that fits a row is its policy: longest region prefix first, then the one that
+    nothing of this run feeds them; of the layers `aside` the ledger's figure stands, whatever their rules. The first policy that fits a row is its policy: longest region prefix first, then the one that
     supersedes. Raises PolicyError where parameters turn a schedule upside down.
     """
     if not policies:
         raise PolicyError("book: expected at least one policy, got none")
     if len(policies) >= NO_POLICY_INDEX:
         raise PolicyError(f"book: expected fewer than {NO_POLICY_INDEX} policies, got {len(policies)}")
-    return _Compiler(policies, recorded, forced, accounts).compile()
+    return _Compiler([_set_aside(policy, aside) for policy in policies], recorded, forced, accounts).compile()
+
+
+def _set_aside(policy: Policy, names: frozenset[str]) -> Policy:
+    if not any(layer.rules and layer.name in names for layer in policy.layers):
+        return policy
+    layers = (replace(each, rules=(), otherwise="recorded") if each.name in names else each for each in policy.layers)
+    return replace(policy, layers=tuple(layers))
 
 
 def days(moment: "object | None", default: int) -> int:
@@ -144,6 +198,8 @@ def accounts_of(policies: Sequence[Policy]) -> list[str]:
                 names[rule.account] = None
                 if rule.shared_limit:
                     names[rule.shared_limit.account] = None
+        if policy.meter:
+            names[policy.meter] = None
     return list(names)
 
 
@@ -183,9 +239,10 @@ class _Compiler:
             layer.name
             for policy in self.policies
             for layer in policy.layers
-            if layer.name in recorded | forced or any(self._usable(policy, rule) for rule in layer.rules)
+            if layer.name in recorded | forced or any(is_usable(policy, rule) for rule in layer.rules)
         }
         self.extra_accounts = tuple(accounts)
+        self.blocks: dict[tuple[object, ...], int] = {}
 
     def compile(self) -> CompiledBook:
         # Accounts first: closing balances name them in the order of the layers, whatever the policies.
@@ -197,6 +254,8 @@ class _Compiler:
                         self._account(rule.account)
                         if rule.shared_limit:
                             self._account(rule.shared_limit.account)
+            if policy.meter and counts_stays(policy):
+                self._account(policy.meter)
         for name in self.extra_accounts:
             self._account(name)
         self.words = [len(self.policies), len(self.accounts)]
@@ -218,6 +277,7 @@ class _Compiler:
             self.tiers_max,
             self.needs_age,
             frozenset(self.fees_used),
+            tuple(dict.fromkeys(policy.meter for policy in self.policies if policy.meter in self.accounts)),
         )
 
     def _account(self, name: str) -> int:
@@ -229,7 +289,8 @@ class _Compiler:
         window = policy.window or policy.in_force
         favour = len(self.words)
         self.words += _favour_table(policy)
-        cells = [self._cell(policy, category, care) for category in CATEGORIES for care in CARE_TYPES]
+        places = PLACES if goes_by_place(policy) else (None,)
+        cells = [self._cell(policy, who, care, place) for place in places for who in CATEGORIES for care in CARE_TYPES]
         first_cell = len(self.words)
         for cell in cells:
             self.words += cell
@@ -246,66 +307,49 @@ class _Compiler:
             favour,
             first_cell,
             sum(1 << CATEGORIES.index(category) for category in policy.routing.supplement_categories),
+            int(goes_by_place(policy)),
         ]
 
-    def _cell(self, policy: Policy, category: str, care: str) -> list[int]:
+    def _cell(self, policy: Policy, category: str, care: str, place: Place | None) -> list[int]:
         steps: list[int] = []
-        needs_age = recorded_mask = no_rule = 0
+        needs = recorded_mask = no_rule = 0
         need = 0
         for layer in policy.layers:
             if layer.name not in self.active:
                 continue
-            bands = self._bands(policy, layer, category, care)
-            needs_age |= int(len(bands) > 1)
+            rules = [
+                rule
+                for rule in layer.rules
+                if category in rule.who and care in rule.care_types and is_usable(policy, rule, category)
+            ]
+            needs |= NEEDS_LEVEL if any(rule.goes_by_level for rule in rules) else 0
+            needs |= NEEDS_TREATED if any(rule.goes_by_treated for rule in rules) else 0
+            bands = _bands([rule for rule in rules if place is None or rule.covers_place(*place)])
+            needs |= NEEDS_AGE if len(bands) > 1 else 0
             for age_from, age_to, rule in bands:
-                mode = COMPUTED if rule else RECORDED if layer.otherwise == "recorded" else ZERO
+                mode = RECORDED if layer.otherwise == "recorded" else ZERO
+                if rule:
+                    mode = COMPUTED if rule.stay is None and rule.ceiling_bp is None else EXTENDED
                 covered = care in layer.care_types
                 if mode == RECORDED and covered:
                     if layer.name in self.recorded:
                         recorded_mask |= 1 << LAYERS.index(layer.name)
-                    elif any(care in other.care_types and self._usable(policy, other) for other in layer.rules):
+                    elif any(care in other.care_types and is_usable(policy, other) for other in layer.rules):
                         no_rule = 1
                 if rule and (missing := _missing(policy, rule, category)):
                     need = need or self._need(policy, rule, missing)
                 steps += [
                     LAYERS.index(layer.name),
                     mode,
-                    self._rule_block(policy, layer, rule, category),
-                    int(mode == COMPUTED or (mode == RECORDED and covered)),
+                    self._rule_block(policy, layer, rule, category, place),
+                    int(rule is not None or (mode == RECORDED and covered)),
                     int(layer.charged_to == "total"),
                     age_from,
                     age_to,
                 ]
-        first = len(self.words)
-        self.words += steps
-        self.needs_age |= bool(needs_age)
-        return [first, len(self.words), needs_age, need, recorded_mask, no_rule]
-
-    def _bands(self, policy: Policy, layer: Layer, category: str, care: str) -> list[tuple[int, int, Rule | None]]:
-        """Return (age from, age to, rule or None): disjoint, together all ages and the unknown one."""
-        rules = [
-            rule
-            for rule in layer.rules
-            if category in rule.who and care in rule.care_types and self._usable(policy, rule, category)
-        ]
-        cuts = sorted(
-            {0, AGE_UNKNOWN + 1} | {r.age_from for r in rules} | {r.age_to + 1 for r in rules if not r.any_age}
-        )
-        bands: list[tuple[int, int, Rule | None]] = []
-        for start, end in pairwise(cuts):
-            found = next((r for r in rules if r.any_age or r.age_from <= start <= r.age_to), None)
-            if bands and bands[-1][2] is found:
-                bands[-1] = (bands[-1][0], end - 1, found)
-            else:
-                bands.append((start, end - 1, found))
-        return bands
-
-    def _usable(self, policy: Policy, rule: Rule, category: str | None = None) -> bool:
-        """Return whether the rule has its optional parameters (for one category, or for any)."""
-        if category is None:
-            return any(self._usable(policy, rule, who) for who in rule.who)
-        declared = {p.name: p for p in policy.parameters}
-        return all(declared[name].required or _value(policy, name, category) is not None for name in rule.parameters)
+        first = self._placed("steps", steps)
+        self.needs_age |= bool(needs & NEEDS_AGE)
+        return [first, first + len(steps), needs, need, recorded_mask, no_rule]
 
     def _need(self, policy: Policy, rule: Rule, parameter: str) -> int:
         need = Need(policy.id, rule, parameter)
@@ -313,7 +357,7 @@ class _Compiler:
             self.needs.append(need)
         return self.needs.index(need) + 1
 
-    def _rule_block(self, policy: Policy, layer: Layer, rule: Rule | None, category: str) -> int:
+    def _rule_block(self, policy: Policy, layer: Layer, rule: Rule | None, category: str, place: Place | None) -> int:
         source = rule or layer
         self.fees_used |= set(source.base)
         earlier = [LAYERS.index(name.name) for name in policy.layers[: policy.layers.index(layer)]]
@@ -323,10 +367,8 @@ class _Compiler:
         tiers = self._tiers(policy, layer, rule, category) if rule else []
         cap = None if rule is None or rule.cap_fen is None else resolve(rule.cap_fen, policy, category)
         self.tiers_max = max(self.tiers_max, len(tiers))
-        self.rules.append(RuleRef(policy, layer, rule))
-        at = len(self.words)
-        self.words += [
-            len(self.rules) - 1,
+        extension = self._extension(policy, layer, rule, category, place) if rule else 0
+        block = [
             sum(1 << FEES.index(fee) for fee in source.base),
             sum(1 << index for index in less),
             int(set(less) == set(earlier)),
@@ -334,19 +376,60 @@ class _Compiler:
             self._account(limit.account) if limit else account,
             (resolve(limit.limit_fen, policy, category) or 0) if limit else YEAR_MAX_FEN,
             YEAR_MAX_FEN if cap is None else min(cap, YEAR_MAX_FEN),
+            extension,
             len(tiers),
         ]
         for index, (lower, rate) in enumerate(tiers):
             upper = tiers[index + 1][0] if index + 1 < len(tiers) else YEAR_MAX_FEN
-            self.words += [lower, upper, rate]
-        return at
+            block += [lower, upper, rate]
+        kind = (policy.id, layer.name, rule.id if rule else None)
+        if (kind, *block) not in self.blocks:
+            self.rules.append(RuleRef(policy, layer, rule))
+            self.blocks[(kind, *block)] = self._placed(kind, [len(self.rules) - 1, *block])
+        return self.blocks[(kind, *block)]
+
+    def _placed(self, kind: object, block: list[int]) -> int:
+        """Return where a block stands in the plan: equal ones stand there once, so that they stay in the cache."""
+        if (kind, *block) not in self.blocks:
+            self.blocks[(kind, *block)] = len(self.words)
+            self.words += block
+        return self.blocks[(kind, *block)]
+
+    def _extension(self, policy: Policy, layer: Layer, rule: Rule, category: str, place: Place | None) -> int:
+        stay = rule.stay
+        if stay is None and rule.ceiling_bp is None:
+            return 0
+
+        def value(amount: Amount | Rate | None, none: int) -> int:
+            return none if amount is None else resolve(amount, policy, category) or 0
+
+        referral = stay is not None and (
+            stay.referral == "anywhere" or (stay.referral == "inside" and place is not None and place[1] == "inside")
+        )
+        shares = stay.later_bp if stay else ()
+        block = [
+            int(stay is not None),
+            value(rule.ceiling_bp, -1),
+            value(stay.cap_fen if stay else None, YEAR_MAX_FEN),
+            value(rule.deductible_fen, 0),
+            int(rule.edges_above_deductible),
+            int(stay is not None and stay.whole),
+            self._account(policy.meter) if stay and policy.meter and layer.name == METERED else -1,
+            int(stay is not None and stay.once),
+            int(referral),
+            value(stay.deductible_limit_fen if stay else None, YEAR_MAX_FEN),
+            len(shares),
+            *shares,
+        ]
+        return self._placed("extension", block)
 
     def _tiers(self, policy: Policy, layer: Layer, rule: Rule, category: str) -> list[tuple[int, int]]:
         """Return absolute (lower edge, rate); no tiers where a required parameter is missing."""
         if _missing(policy, rule, category):
             return []
         deductible = resolve(rule.deductible_fen, policy, category) or 0
-        shift = deductible if rule.edges_above_deductible else 0
+        # A rule per stay finds its own way past the deductible, which may be lower for the stay.
+        shift = deductible if rule.edges_above_deductible and rule.stay is None else 0
         tiers = [
             ((resolve(tier.lower_fen, policy, category) or 0) + shift, resolve(tier.rate_bp, policy, category) or 0)
             for tier in rule.tiers
@@ -356,7 +439,22 @@ class _Compiler:
                 f"{policy.id}: layers.{layer.name}.rules.{rule.id}.tiers: expected ascending edges, "
                 f"got {[lower for lower, _ in tiers]} fen with the given parameters"
             )
+        if rule.stay is not None and tiers:
+            tiers[0] = (0, tiers[0][1])
         return tiers
+
+
+def _bands(rules: Sequence[Rule]) -> list[tuple[int, int, Rule | None]]:
+    """Return (age from, age to, rule or None): disjoint, together all ages and the unknown one."""
+    cuts = sorted({0, AGE_UNKNOWN + 1} | {r.age_from for r in rules} | {r.age_to + 1 for r in rules if not r.any_age})
+    bands: list[tuple[int, int, Rule | None]] = []
+    for start, end in pairwise(cuts):
+        found = next((r for r in rules if r.any_age or r.age_from <= start <= r.age_to), None)
+        if bands and bands[-1][2] is found:
+            bands[-1] = (bands[-1][0], end - 1, found)
+        else:
+            bands.append((start, end - 1, found))
+    return bands
 
 
 def _favour_table(policy: Policy) -> list[int]:

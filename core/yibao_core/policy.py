@@ -27,8 +27,14 @@ CATEGORIES = (
     "orphan",
 )
 CARE_TYPES = ("inpatient", "outpatient", "chronic_outpatient", "special_drug", "pku")
+LEVELS = (1, 2, 3, 9)
+"""Hospital levels; 9 is not graded."""
+TREATED = ("inside", "outside")
+"""Where a person was treated: in the insured city or out of it."""
 FEES = ("total_fee", "self_funded_fee", "over_limit_fee", "first_pay_fee", "eligible_fee")
 AGE_MAX = 126
+METERED = "basic"
+"""The layer whose stays are counted: numbers, deductibles borne, referrals."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +68,18 @@ class SharedLimit:
 
 
 @dataclass(frozen=True)
+class Stay:
+    """What a rule per stay says beside its schedule (decision 0004); from `later_bp` on in the layer `basic` only."""
+
+    whole: bool = False  # one tier's rate for all of the stay, not marginal tiers
+    cap_fen: Amount | None = None
+    later_bp: tuple[int, ...] = ()  # shares of the deductible: first stay of the year, second, …
+    deductible_limit_fen: Amount | None = None
+    once: bool = False
+    referral: str = ""  # "inside" or "anywhere": the deductible goes on through an episode
+
+
+@dataclass(frozen=True)
 class Rule:
     """Who gets what from a layer: the first rule of the layer that covers a row is applied."""
 
@@ -79,6 +97,25 @@ class Rule:
     shared_limit: SharedLimit | None = None
     age_from: int = 0
     age_to: int = AGE_MAX
+    levels: tuple[int, ...] = LEVELS
+    treated: tuple[str, ...] = TREATED
+    ceiling_bp: Rate | None = None
+    stay: Stay | None = None  # None: cumulative over the year
+
+    @property
+    def goes_by_level(self) -> bool:
+        return self.levels != LEVELS
+
+    @property
+    def goes_by_place(self) -> bool:
+        return self.goes_by_level or self.goes_by_treated
+
+    @property
+    def goes_by_treated(self) -> bool:
+        return self.treated != TREATED or (self.stay is not None and self.stay.referral == "inside")
+
+    def covers_place(self, level: int, treated: str) -> bool:
+        return level in self.levels and treated in self.treated
 
     @property
     def any_age(self) -> bool:
@@ -89,7 +126,8 @@ class Rule:
         """The parameters that the rule cannot be computed without, in the order in which it names them."""
         amounts: list[Amount | None] = [self.deductible_fen, *(tier.lower_fen for tier in self.tiers)]
         amounts += [tier.rate_bp for tier in self.tiers]
-        amounts += [self.cap_fen, self.shared_limit.limit_fen if self.shared_limit else None]
+        amounts += [self.cap_fen, self.shared_limit.limit_fen if self.shared_limit else None, self.ceiling_bp]
+        amounts += [self.stay.cap_fen, self.stay.deductible_limit_fen] if self.stay else []
         return tuple(dict.fromkeys(amount.parameter for amount in amounts if isinstance(amount, Derived)))
 
 
@@ -121,6 +159,16 @@ class Parameter:
     default: int | None = None  # fen or basis points
     minimum: int | None = None
     maximum: "int | Derived | None" = None  # Derived: a share of another parameter
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """A share of the policy-range cost that a document wants a layer to pay on average: reported, never enforced."""
+
+    layer: str
+    care_types: tuple[str, ...]
+    target_bp: int
+    source: str
 
 
 @dataclass(frozen=True)
@@ -172,9 +220,17 @@ class Policy:
     routing: Routing = Routing()
     financing_fen: int | None = None  # a year for each enrollee, into catastrophic insurance
     parameters: tuple[Parameter, ...] = ()
+    ratios: tuple[Ratio, ...] = ()
     values: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """Parameter → category ("" where it has one value for everybody) → fen or basis points; defaults filled in."""
     digest: str = ""
 
     def layer(self, name: str) -> Layer:
         return next(layer for layer in self.layers if layer.name == name)
+
+    @property
+    def meter(self) -> str | None:
+        """The account that counts stays and the deductibles they bore, None where no rule asks for it."""
+        layer = next((layer for layer in self.layers if layer.name == METERED), None)
+        counted = layer is not None and any(rule.stay is not None for rule in layer.rules)
+        return f"{layer.account}_deductible" if layer is not None and counted else None

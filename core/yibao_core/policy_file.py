@@ -17,14 +17,19 @@ from yibao_core.policy import (
     CATEGORIES,
     FEES,
     LAYERS,
+    LEVELS,
+    METERED,
+    TREATED,
     Amount,
     Layer,
     Parameter,
     Policy,
+    Ratio,
     Routing,
     Rule,
     SharedLimit,
     Span,
+    Stay,
     Tier,
 )
 from yibao_core.policy_lint import book_faults, check_policy
@@ -35,16 +40,20 @@ _FOLDER = Path(__file__).parent / "policies"
 _ID = "[a-z0-9-]+"
 _TOP = (
     "format", "id", "title", "document", "region", "supersedes", "rounding", "year_follows", "note",
-    "in_force", "known", "window", "favour", "groups", "routing", "financing", "parameters", "layers",
+    "in_force", "known", "window", "favour", "groups", "routing", "financing", "parameters", "ratios", "layers",
 )  # fmt: skip
 _SPAN = ("from", "to", "source")
 _ROUTING = ("assistance_inside", "assistance_outside", "supplement_categories", "source")
 _PARAMETER = ("unit", "meaning", "required", "source", "per_category", "default", "minimum", "maximum")
+_RATIO = ("layer", "care_types", "target", "source")
 _LAYER = ("name", "care_types", "otherwise", "source", "charged_to", "base", "less", "account", "rules")
 _RULE = (
     "id", "who", "source", "tiers", "deductible", "edges", "cap", "base", "less", "account", "shared_limit", "age",
-    "care_types",
+    "care_types", "levels", "treated", "ceiling", "per", "schedule", "stay_cap", "later_stays", "deductible_limit",
+    "deductible_once", "referral",
 )  # fmt: skip
+_PER_STAY = ("schedule", "stay_cap", "later_stays", "deductible_limit", "deductible_once", "referral")
+_METER = _PER_STAY[2:]
 _Groups = Mapping[str, tuple[str, ...]]
 
 
@@ -147,7 +156,17 @@ def _policy(top: Table) -> Policy:
         routing=_routing(top, groups),
         financing_fen=_financing(top),
         parameters=tuple(_parameter(name, table, groups) for name, table in _named(top, "parameters", _PARAMETER)),
+        ratios=tuple(_ratio(table) for table in top.tables("ratios", _RATIO, required=False)),
         layers=_layers(top, groups),
+    )
+
+
+def _ratio(block: Table) -> Ratio:
+    return Ratio(
+        layer=block.choice("layer", LAYERS),
+        care_types=block.names("care_types", CARE_TYPES),
+        target_bp=block.number("target", "percent"),
+        source=block.text("source"),
     )
 
 
@@ -282,7 +301,36 @@ def _rule(block: Table, layer: Layer, earlier: tuple[str, ...], groups: _Groups)
         shared_limit=_shared_limit(block),
         age_from=age_from,
         age_to=age_to,
+        levels=block.numbers("levels", LEVELS),
+        treated=(treated,) if (treated := block.choice("treated", TREATED, "")) else TREATED,
+        ceiling_bp=block.rate("ceiling") if "ceiling" in block else None,
+        stay=_stay(block, layer.name),
     )
+
+
+def _stay(block: Table, layer: str) -> Stay | None:
+    """Return what the rule says of single stays, None for a rule that goes by the year."""
+    per = block.choice("per", ("year", "stay"), "year")
+    if per != "stay":
+        for key in _PER_STAY if per else ():
+            if key in block:
+                block.fault(key, 'nothing, or per = "stay" beside it', "a word of rules per stay")
+        return None
+    for key in _METER:
+        if key in block and layer != METERED:
+            block.fault(key, f"a rule of layer {METERED}, whose stays are counted", f"a rule of layer {layer}")
+    stay = Stay(
+        whole=block.choice("schedule", ("marginal", "whole"), "marginal") == "whole",
+        cap_fen=block.cap("stay_cap") if "stay_cap" in block else None,
+        later_bp=block.rates("later_stays"),
+        deductible_limit_fen=block.amount("deductible_limit") if "deductible_limit" in block else None,
+        once=block.flag("deductible_once") if "deductible_once" in block else False,
+        referral=block.choice("referral", ("inside", "anywhere"), ""),
+    )
+    for key in ("later_stays", "deductible_limit"):
+        if stay.once and key in block:
+            block.fault(key, "nothing beside deductible_once = true", "both")
+    return stay
 
 
 def _everyone_or(block: Table, groups: _Groups) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
+from itertools import product
 
 from yibao_core.parameters import uses
 from yibao_core.policy import CATEGORIES, LAYERS, Amount, Derived, Parameter, Policy, Rule, SharedLimit
@@ -130,17 +131,18 @@ def _not_above(amount: Amount, before: Amount) -> bool:
 
 
 def _check_reach(policy: Policy, faults: Faults) -> None:
-    """Report rules all of whose categories, care types and ages earlier rules of the layer cover.
+    """Report rules all of whose categories, care types, ages and places earlier rules of the layer cover.
 
     An earlier rule that needs an optional parameter covers nothing: without the value, rows pass it by.
     """
     optional = {item.name for item in policy.parameters if not item.required and item.default is None}
     for layer_index, layer in enumerate(policy.layers):
-        covered: dict[tuple[str, str], int] = {}  # ages as the bits of one number
+        covered: dict[tuple[object, ...], int] = {}  # ages as the bits of one number
         for rule_index, rule in enumerate(layer.rules):
             path = f"layers[{layer_index}].rules[{rule_index}]"
-            cells = [(category, care_type) for category in rule.who for care_type in rule.care_types]
-            if not cells or faults.spoiled(f"{path}.who", f"{path}.care_types", f"{path}.age"):
+            cells = list(product(rule.who, rule.care_types, rule.levels, rule.treated))
+            where = ("who", "care_types", "age", "levels", "treated")
+            if not cells or faults.spoiled(*(f"{path}.{key}" for key in where)):
                 continue
             ages = (1 << (rule.age_to + 1)) - (1 << rule.age_from)
             if all(ages & ~covered.get(cell, 0) == 0 for cell in cells):

@@ -28,14 +28,18 @@ from yibao_core.policy import FEES, LAYERS
 FIELD_REVERSES = 0
 FIELD_FEE = 1  # the five fee components, total first
 FIELD_LAYER = FIELD_FEE + len(FEES)
-FIELD_WIDTH = FIELD_LAYER + len(LAYERS)
+FIELD_STAY = FIELD_LAYER + len(LAYERS)  # where stays are counted: what the stay bore and its number
+FIELD_EPISODE = FIELD_STAY + 1  # its episode, NO_EPISODE for none
+FIELD_WIDTH = FIELD_EPISODE + 1
 FIELDS = FIELD_WIDTH + 1
 
 FIELD_TOTAL = FIELD_FEE + FEES.index("total_fee")
 FIELD_ELIGIBLE = FIELD_FEE + FEES.index("eligible_fee")
 
-# HEAD, from the lowest bit: status 8, flags 16, kind 4, mode 4, care 4, category 4, policy 6, in window 1,
-# supplement 1, null payments 8, age 7.
+# HEAD, from the lowest bit: status 8, flags 12, place 4, kind 4, mode 4, care 4, category 4, policy 6, in window 1,
+# supplement 1, null payments 8, age 7. The place is 0 where the policy does not go by it.
+SHIFT_PLACE = 20
+FLAG_BITS = (1 << 12) - 1
 SHIFT_FLAGS, SHIFT_KIND, SHIFT_MODE, SHIFT_CARE, SHIFT_CATEGORY, SHIFT_POLICY = 8, 24, 28, 32, 36, 40
 SHIFT_WINDOW, SHIFT_SUPPLEMENT, SHIFT_NULLS, SHIFT_AGE = 46, 47, 48, 56
 POLICIES_MAX = 64
@@ -66,12 +70,21 @@ FLAGS = (
 )
 UNREADABLE_TIME = -(2**63)
 
+# The word of a stay: the deductible borne (fen), then 16 bits for its number in the year; 0: it went on with an
+# episode, NUMBER_NONE: it is a reversal's.
+SHIFT_BORNE = 16
+NUMBER_NONE = (1 << 16) - 1
+NO_STAY = -(2**63)
+NO_EPISODE = -1
 
-def record_fields(fees: Collection[str], layers: Collection[str], reversals: bool) -> NDArray[np.int64]:
+
+def record_fields(
+    fees: Collection[str], layers: Collection[str], reversals: bool, stays: bool = False
+) -> NDArray[np.int64]:
     """Return FIELDS words: where each optional word stands in a record (-1: it has none), and the record's width."""
     fields = np.full(FIELDS, -1, dtype=np.int64)
     width = FIXED_WORDS
-    wanted = [reversals, *(fee in fees for fee in FEES), *(layer in layers for layer in LAYERS)]
+    wanted = [reversals, *(fee in fees for fee in FEES), *(layer in layers for layer in LAYERS), stays, stays]
     for field, present in enumerate(wanted):
         if present:
             fields[field] = width

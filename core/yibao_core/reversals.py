@@ -4,7 +4,7 @@ from yibao_core._jit import Words, helper, kernel, place
 from yibao_core.claim import cell_of
 from yibao_core.errors import RowStatus
 from yibao_core.order import Texts, comes_before, compare_ids, names_original
-from yibao_core.plan import AGE_UNKNOWN, CELL_NEEDS_AGE, NO_POLICY_INDEX
+from yibao_core.plan import AGE_UNKNOWN, CELL_NEEDS, NEEDS_AGE, NO_POLICY_INDEX
 from yibao_core.policy import FEES, LAYERS
 from yibao_core.records import (
     FIELD_FEE,
@@ -256,7 +256,7 @@ def unseen_status(book: Words, work: Words, reversal: int) -> int:
     head = work[reversal + HEAD]
     if head >> SHIFT_POLICY & NO_POLICY_INDEX == NO_POLICY_INDEX:
         return NO_POLICY
-    if book[cell_of(book, head) + CELL_NEEDS_AGE] and head >> SHIFT_AGE & 127 == AGE_UNKNOWN:
+    if book[cell_of(book, head) + CELL_NEEDS] & NEEDS_AGE and head >> SHIFT_AGE & 127 == AGE_UNKNOWN:
         return BIRTH_DATE_MISSING
     return SETTLED
 

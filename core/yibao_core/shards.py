@@ -24,21 +24,28 @@ from yibao_core.collect import RESULT_PAID, collect_rows, shrink_records
 from yibao_core.errors import SettlementError
 from yibao_core.intake import BLOCK_LINES, BLOCK_ROWS, Columns, count_shards, pack_rows, years_of_days
 from yibao_core.layers import TRACE_FIRST_TIER, TRACE_TIER_WIDTH
+from yibao_core.money import NULL_FEN
 from yibao_core.order import Texts, join_people, sort_people
 from yibao_core.plan import CompiledBook
 from yibao_core.policy import LAYERS
 from yibao_core.records import (
     FIELD_ELIGIBLE,
+    FIELD_EPISODE,
     FIELD_LAYER,
     FIELD_REVERSES,
+    FIELD_STAY,
     FIELD_TOTAL,
     FIELD_WIDTH,
     GROUP,
     HEAD,
     ID,
+    NO_EPISODE,
+    NO_STAY,
+    NUMBER_NONE,
     OPENING,
     PERSON,
     ROW,
+    SHIFT_BORNE,
     SHIFT_KIND,
     SHIFT_NULLS,
     TIME,
@@ -56,13 +63,17 @@ _YEARS = years_of_days()
 
 
 class Openings(NamedTuple):
-    """Balances to start from, one entry for each person, year, city and account."""
+    """Balances to start from, one entry for each person, year, city and account, or episode and city.
+
+    Of the account that counts stays they are the deductible borne and the number of stays (of an episode: its number).
+    """
 
     person: NDArray[np.int64]
     key: NDArray[np.int64]  # benefit year x 10,000 + city
     account: NDArray[np.int64]
     base_fen: NDArray[np.int64]
     paid_fen: NDArray[np.int64]
+    episode: NDArray[np.int64]  # NO_EPISODE for a year's own; empty: no entry is of an episode
 
 
 class Settled(NamedTuple):
@@ -75,6 +86,8 @@ class Settled(NamedTuple):
     group: NDArray[np.int32]  # -1: none
     personal_fen: NDArray[np.int64]
     paid_fen: dict[str, NDArray[np.int64]]  # the layers that are computed or recorded anywhere
+    deductible_fen: NDArray[np.int64]  # borne by the stay; NULL_FEN: it was not counted. Empty where none are counted
+    stay_number: NDArray[np.int64]  # in the year; 0: it went on with an episode, -1: none
     groups: NDArray[np.int64]  # (groups, GROUP_BALANCES + 2 x accounts)
     counters: NDArray[np.int64]
     violations: int
@@ -95,7 +108,7 @@ def no_openings() -> Openings:
     """Return no balances."""
     none = np.empty(0, dtype=np.int64)
     none.flags.writeable = False
-    return Openings(none, none, none, none, none)
+    return Openings(none, none, none, none, none, none)
 
 
 @kernel
@@ -118,6 +131,9 @@ def pack_openings(
         work[record + fields[FIELD_ELIGIBLE]] = openings.paid_fen[entry]
         if fields[FIELD_REVERSES] >= 0:
             work[record + fields[FIELD_REVERSES]] = UNREADABLE_TIME
+        if fields[FIELD_EPISODE] >= 0:
+            work[record + fields[FIELD_STAY]] = NO_STAY
+            work[record + fields[FIELD_EPISODE]] = openings.episode[entry] if openings.episode.size > 0 else NO_EPISODE
 
 
 def settle_columns(
@@ -187,13 +203,14 @@ def settle_columns(
         rooms = threading.local()
         kept: list[NDArray[np.int64]] = [counters] * (1 << bits)
         lines = [layer for layer in range(len(LAYERS)) if fields[FIELD_LAYER + layer] >= 0]
+        counts_stays = bool(fields[FIELD_STAY] >= 0)
         layer_words = np.array([fields[FIELD_LAYER + layer] for layer in lines], dtype=np.int64)
         violations = np.zeros(1 << bits, dtype=np.int64)
 
         def settle(index: int) -> None:
             begin, end = int(start[index]), int(start[index + 1])
             if not hasattr(rooms, "room"):
-                rooms.room = Room(most, group_width)
+                rooms.room = Room(most, group_width * (2 if counts_stays else 1))
             room: Room = rooms.room
             found = settle_shard(
                 book.words,
@@ -212,6 +229,7 @@ def settle_columns(
             violations[index] = shrink_records(
                 int(fields[FIELD_TOTAL]),
                 layer_words,
+                int(fields[FIELD_STAY]),
                 int(options[OPTION_HISTORY_ROWS]),
                 width,
                 end - begin,
@@ -223,8 +241,8 @@ def settle_columns(
         run(settle, range(1 << bits))
         group_start = np.cumsum(group_counts)
         settled = _empty_results(rows - int(options[OPTION_HISTORY_ROWS]))
-        paid = np.empty((len(lines), len(settled.status)), dtype=np.int64)
-        result_width = RESULT_PAID + len(lines)
+        paid = np.empty((len(lines) + counts_stays, len(settled.status)), dtype=np.int64)
+        result_width = RESULT_PAID + len(paid)
         cursors = start[:-1] * width + (first - start[:-1]) * result_width
         run(
             lambda part: collect_rows(
@@ -246,7 +264,11 @@ def settle_columns(
             ),
             range(threads),
         )
+    stays = paid[len(lines)] if counts_stays else np.empty(0, dtype=np.int64)
+    counted, number = stays != NO_STAY, stays & NUMBER_NONE
     return settled._replace(
+        deductible_fen=np.where(counted, stays >> SHIFT_BORNE, NULL_FEN),
+        stay_number=np.where(counted & (number != NUMBER_NONE), number, -1),
         paid_fen={LAYERS[layer]: paid[line] for line, layer in enumerate(lines)},
         groups=np.concatenate(kept).reshape(-1, group_width),
         counters=counters.sum(axis=0),
@@ -334,6 +356,8 @@ def _empty_results(rows: int) -> Settled:
         group=np.empty(rows, dtype=np.int32),
         personal_fen=np.empty(rows, dtype=np.int64),
         paid_fen={},
+        deductible_fen=np.empty(0, dtype=np.int64),
+        stay_number=np.empty(0, dtype=np.int64),
         groups=np.empty((0, GROUP_BALANCES), dtype=np.int64),
         counters=np.empty(0, dtype=np.int64),
         violations=0,

@@ -20,8 +20,8 @@ def tier_part(amount_fen: int, lower_fen: int, upper_fen: int) -> int:
 
 
 @helper
-def pay_tiers(amount_fen: int, book: Words, rule: int) -> int:
-    """Return F(amount) in fen x basis points: what all tiers pay together, at most the cap.
+def sum_tiers(amount_fen: int, book: Words, rule: int) -> int:
+    """Return what all tiers pay together on an amount, in fen x basis points.
 
     Exact for 0 <= amount <= 9e11 (below 2**53). Nothing is paid on amounts below zero.
     """
@@ -33,7 +33,13 @@ def pay_tiers(amount_fen: int, book: Words, rule: int) -> int:
         part_fen = tier_part(amount_fen, book[tier + TIER_LOWER_FEN], book[tier + TIER_UPPER_FEN])
         paid_fen_bp += part_fen * book[tier + TIER_RATE_BP]
         tier = place(tier + TIER_WIDTH)
-    return min(paid_fen_bp, book[rule + RULE_CAP_FEN] * BP)
+    return paid_fen_bp
+
+
+@helper
+def pay_tiers(amount_fen: int, book: Words, rule: int) -> int:
+    """Return F(amount) in fen x basis points: what all tiers pay together, at most the cap."""
+    return min(sum_tiers(amount_fen, book, rule), book[rule + RULE_CAP_FEN] * BP)
 
 
 @helper

@@ -236,6 +236,34 @@ class Table:
         derived = self._derived(key, ("parameter",))
         return self.number(key, "percent") if derived is None else derived
 
+    def rates(self, key: str) -> tuple[int, ...]:
+        """Return a list of rates in basis points; an absent list is an empty one."""
+        value = self._data.get(key, [])
+        if not isinstance(value, list) or (not value and key in self):
+            self.fault(key, 'a list of rates such as ["100 %", "70 %"]', shown(value))
+            return ()
+        found = []
+        for index, item in enumerate(value):
+            try:
+                found.append(percent_to_bp(item))
+            except ValueError as error:
+                self.faults.line(f"{self.at(key)}[{index}]", str(error))
+        return tuple(found)
+
+    def numbers(self, key: str, known: Sequence[int]) -> tuple[int, ...]:
+        """Return a list of distinct known whole numbers, in the order of `known`; all of them where it is absent."""
+        value = self._data.get(key, list(known))
+        expected = ", ".join(map(str, known))
+        if not isinstance(value, list) or not value:
+            self.fault(key, f"a list of {expected}", shown(value))
+            return tuple(known)
+        for index, item in enumerate(value):
+            if isinstance(item, bool) or not isinstance(item, int) or item not in known:
+                self.fault(f"{key}[{index}]", f"one of {expected}", shown(item))
+            elif item in value[:index]:
+                self.fault(f"{key}[{index}]", "each number once", f"{item} again")
+        return tuple(number for number in known if number in value)
+
     def number(self, key: str, unit: str) -> int:
         """Return fen or basis points."""
         try:
