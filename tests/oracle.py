@@ -2,7 +2,8 @@
 
 It is written from the documents and the settlement contract alone, shares no line with the engine and
 never changes to agree with it. "§" is a section of the settlement contract, "0001.n" a point of
-`core/decisions/0001-reading-the-contract.md`, an article is one of the policy's own document.
+`core/decisions/0001-reading-the-contract.md`, "0004.n" one of `0004-stays.md`, an article is one of the
+policy's own document.
 """
 
 from __future__ import annotations
@@ -13,7 +14,15 @@ from datetime import date, datetime, time
 from decimal import Decimal
 from fractions import Fraction
 from functools import cache, lru_cache, partial
+from math import floor
 from typing import Any, NamedTuple
+
+from oracle_money import Tier as Tier
+from oracle_money import fen as fen
+from oracle_money import half_up as half_up
+from oracle_money import marginal
+from oracle_money import rate as rate
+from oracle_stays import METER, NOT_GRADED, EpisodeKey, Episodes, Meter, Moved, Stay, level_of
 
 Row = Mapping[str, Any]
 
@@ -79,56 +88,19 @@ class BookFault(Exception):
     """Two policies of one region overlap on both time axes and neither supersedes the other (§4)."""
 
 
-# --- Money -----------------------------------------------------------------------------------------
-
-
-def fen(yuan: str | int | Decimal) -> int:
-    """Return an amount in yuan as fen; it must be a whole number of them."""
-    exact = Fraction(Decimal(str(yuan))) * 100
-    if exact.denominator != 1:
-        raise ValueError(f"{yuan} yuan is not a whole number of fen")
-    return exact.numerator
-
-
-def rate(percent: str) -> Fraction:
-    """Return "70 %" as 7/10."""
-    number, sign, rest = percent.partition("%")
-    if not sign or rest.strip():
-        raise ValueError(f"expected a percentage, got {percent!r}")
-    return Fraction(Decimal(number.strip())) / 100
-
-
-def half_up(exact: Fraction) -> int:
-    """Return the nearest whole number, a half rounded up (§1)."""
-    return (2 * exact.numerator + exact.denominator) // (2 * exact.denominator)
-
-
 # --- What a policy says ----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Tier:
-    """From this cumulative base on (deductible included), this rate."""
-
-    from_fen: int
-    rate: Fraction
-
-
-@dataclass(frozen=True)
 class Schedule:
-    """Marginal tiers on the cumulative base of a year, and the most a year pays (§2)."""
+    """Marginal tiers on the cumulative base of a year, deductible included, and the most a year pays (§2)."""
 
     tiers: tuple[Tier, ...]
     cap_fen: int | None
 
     def entitled_fen(self, cumulative_fen: int) -> int:
         """Return R(F(C)): the exact sum over the tiers, cut to the cap, rounded once."""
-        exact = Fraction(0)
-        upper_fen = cumulative_fen
-        for tier in reversed(self.tiers):
-            if upper_fen > tier.from_fen:
-                exact += tier.rate * (upper_fen - tier.from_fen)
-                upper_fen = tier.from_fen
+        exact = marginal(self.tiers, cumulative_fen)
         if self.cap_fen is not None and exact > self.cap_fen:
             return self.cap_fen
         return half_up(exact)
@@ -146,12 +118,30 @@ class Rule:
     base: tuple[str, ...] = ("eligible_fee",)
     shared_limit: tuple[str, int] | None = None
     missing: str = ""
+    levels: frozenset[int] | None = None
+    treated: str | None = None
+    ceiling: Fraction | None = None
+    stay: Stay | None = None  # per stay: the tiers are those of one stay, the cap is still that of a year
+
+    def covers(self, bill: Bill) -> bool:
+        """Tell whether age, hospital level and place of a row are the rule's; an unread level counts as 9."""
+        level = NOT_GRADED if bill.level is None else bill.level
+        place = "inside" if bill.treated_inside else "outside"
+        return (
+            self.covers_age(bill.age)
+            and (self.levels is None or level in self.levels)
+            and (self.treated is None or self.treated == place)
+        )
 
     def covers_age(self, age: int | None) -> bool:
         if self.ages is None:
             return True
         youngest, oldest = self.ages
         return age is not None and age >= youngest and (oldest is None or age <= oldest)
+
+    @property
+    def asks_for_place(self) -> bool:
+        return self.treated is not None or (self.stay is not None and self.stay.referral == "inside")
 
 
 @dataclass(frozen=True)
@@ -174,6 +164,10 @@ class Treatment(NamedTuple):
     covered: bool  # the layer covers the care type
     ruled_for_some: bool  # some category has a rule on this care type
 
+    def rule_for(self, bill: Bill) -> Rule | None:
+        """Return the rule that reaches a row: the first one in the policy's order."""
+        return next((rule for rule in self.rules if rule.covers(bill)), None)
+
 
 Parameters = Mapping[str, Any]
 
@@ -193,19 +187,27 @@ class OraclePolicy:
     window: tuple[date, date] | None = None
     supersedes: str | None = None
     parameters: Parameters = field(default_factory=dict)
+    basic_aside: bool = False
     layers: tuple[Layer, ...] = ()
 
     def __post_init__(self) -> None:
         unknown = set(self.parameters) - self.parameter_names
         if unknown:
             raise ValueError(f"{self.id} has no parameter {', '.join(sorted(unknown))}")
-        object.__setattr__(self, "layers", self.write_layers(self.parameters))
-        if tuple(layer.name for layer in self.layers) != LAYERS:
+        layers = self.write_layers(self.parameters)
+        if tuple(layer.name for layer in layers) != LAYERS:
             raise ValueError(f"{self.id}: always the eight layers, in order")
+        if self.basic_aside:
+            layers = (replace(layers[0], rules=(), otherwise="recorded"), *layers[1:])
+        object.__setattr__(self, "layers", layers)
 
     def with_parameters(self, parameters: Parameters) -> OraclePolicy:
         """Return the policy with these parameters on top of those it has."""
         return replace(self, parameters={**self.parameters, **parameters})
+
+    def without_basic(self) -> OraclePolicy:
+        """Return the policy with the rules of basic insurance set aside: the ledger's figure stands (0004.15)."""
+        return replace(self, basic_aside=True)
 
     def in_force(self, service_date: date) -> bool:
         return self.in_force_from <= service_date and (self.in_force_to is None or service_date <= self.in_force_to)
@@ -233,8 +235,18 @@ class OraclePolicy:
             for layer in self.layers
         )
 
+    def rules_for(self, category: str, care_type: str) -> Iterator[Rule]:
+        """Yield every rule that may reach such a row, in whatever layer."""
+        for treatment in self.treatments(category, care_type):
+            yield from treatment.rules
+
     def needs_age(self, category: str, care_type: str) -> bool:
-        return any(rule.ages is not None for t in self.treatments(category, care_type) for rule in t.rules)
+        return any(rule.ages is not None for rule in self.rules_for(category, care_type))
+
+    @property
+    def has_meter(self) -> bool:
+        """Tell whether basic insurance counts deductibles and stays (0004.11)."""
+        return any(rule.stay is not None for rule in self.layers[0].rules)
 
 
 def _tiers(*steps: tuple[str, str]) -> tuple[Tier, ...]:
@@ -250,31 +262,29 @@ def flat(deductible: Any, percent: str, limit: Any) -> Schedule:
     return Schedule((Tier(fen(deductible), rate(percent)),), fen(limit))
 
 
-def _by_category(parameters: Parameters, stem: str, categories: frozenset[str]) -> dict[str, Schedule]:
-    """Return the schedules of the categories for which deductible, rate and limit are all given."""
-    values: list[Mapping[str, Any]] = []
-    for part in ("deductible", "rate", "limit"):
-        value = parameters.get(f"{stem}_{part}", {})
-        if not isinstance(value, Mapping):
-            value = dict.fromkeys(categories, value)
-        if not set(value) <= categories:
-            raise ValueError(f"{stem}_{part}: only for {', '.join(sorted(categories))}")
-        values.append(value)
-    deductibles, rates, limits = values
-    return {
-        category: flat(deductibles[category], rates[category], limits[category])
-        for category in sorted(categories)
-        if category in deductibles and category in rates and category in limits
-    }
+def value_for(parameters: Parameters, name: str, category: str, default: str | None = None) -> str | None:
+    """Return a parameter's value for a category, whether it was given for all or by category."""
+    value = parameters.get(name, default)
+    if isinstance(value, Mapping):
+        value = value.get(category, default)
+    return None if value is None else str(value)
 
 
-def _parametric_rules(
+def parametric_rules(
     parameters: Parameters, stem: str, categories: frozenset[str], account: str, care_types: frozenset[str]
 ) -> tuple[Rule, ...]:
-    return tuple(
-        Rule(schedule, account, care_types, frozenset({category}))
-        for category, schedule in _by_category(parameters, stem, categories).items()
-    )
+    """Return a rule for each category for which deductible, rate and limit are all given."""
+    names = [f"{stem}_{part}" for part in ("deductible", "rate", "limit")]
+    for name in names:
+        value = parameters.get(name)
+        if isinstance(value, Mapping) and not set(value) <= categories:
+            raise ValueError(f"{name}: only for {', '.join(sorted(categories))}")
+    rules: list[Rule] = []
+    for category in sorted(categories):
+        deductible, share, limit = (value_for(parameters, name, category) for name in names)
+        if deductible is not None and share is not None and limit is not None:
+            rules.append(Rule(flat(deductible, share, limit), account, care_types, frozenset({category})))
+    return tuple(rules)
 
 
 def recorded(name: str, care_types: frozenset[str]) -> Layer:
@@ -284,6 +294,17 @@ def recorded(name: str, care_types: frozenset[str]) -> Layer:
 _ASSISTANCE_PARAMETERS = frozenset({"assistance_deductible", "assistance_rate", "assistance_limit"})
 _SPECIAL_DRUG_PARAMETERS = frozenset({"special_drug_deductible", "special_drug_rate", "special_drug_limit"})
 
+FAVOUR_POOREST = (
+    "destitute",
+    "dibao",
+    "registered_poor",
+    "severe_disability",
+    "dibao_marginal",
+    "illness_poverty",
+    "low_income",
+    "orphan",
+    "ordinary",
+)
 _FAVOUR_SHANDONG = (
     "registered_poor",
     "destitute",
@@ -328,7 +349,7 @@ def _weihai_layers(parameters: Parameters) -> tuple[Layer, ...]:
             "assistance",
             INPATIENT,
             "recorded",
-            _parametric_rules(parameters, "assistance", HARDSHIP, "assistance", INPATIENT),
+            parametric_rules(parameters, "assistance", HARDSHIP, "assistance", INPATIENT),
         ),
         recorded("institution_reduction", EVERY_CARE),
         recorded("commercial", EVERY_CARE),
@@ -369,7 +390,7 @@ def _shandong_layers(parameters: Parameters) -> tuple[Layer, ...]:
             "assistance",
             INPATIENT,
             "recorded",
-            _parametric_rules(parameters, "assistance", HARDSHIP, "assistance", INPATIENT),
+            parametric_rules(parameters, "assistance", HARDSHIP, "assistance", INPATIENT),
         ),
         recorded("institution_reduction", EVERY_CARE),
         recorded("commercial", EVERY_CARE),
@@ -394,6 +415,31 @@ def _demo_layers(parameters: Parameters) -> tuple[Layer, ...]:
     everyone_else = Schedule(tuple(Tier(deductible_fen + t.from_fen, t.rate) for t in above), fen("300000"))
     hardship = schedule(("5000", "65 %"), ("100000", "75 %"), ("300000", "85 %"))
     year = ("assistance_year", fen("10000"))
+    orphan_year = ("assistance_year", fen("30000"))
+    by_stay = Rule(
+        schedule(("0", "30 %"), ("10000", "40 %"), ("50000", "50 %"), cap="60000"),
+        "assistance_inpatient",
+        INPATIENT,
+        frozenset({"illness_poverty"}),
+        ceiling=rate("90 %"),
+        stay=Stay(fen("500"), above=True, stay_cap_fen=fen("30000")),
+    )
+    by_amount = Rule(
+        schedule(("0", "20 %"), ("5000", "35 %"), ("50000", "60.5 %")),
+        "assistance_inpatient",
+        INPATIENT,
+        orphan,
+        shared_limit=orphan_year,
+        stay=Stay(whole=True),
+    )
+    orphan_clinic = Rule(
+        schedule(("0", "80 %")),
+        "assistance_outpatient",
+        frozenset({"outpatient"}),
+        orphan,
+        shared_limit=orphan_year,
+        ceiling=rate("85.55 %"),
+    )
 
     return (
         recorded("basic", EVERY_CARE),
@@ -425,7 +471,10 @@ def _demo_layers(parameters: Parameters) -> tuple[Layer, ...]:
                 Rule(
                     schedule(("200", "50 %"), cap="3000"), "assistance_outpatient", CLINIC, HARDSHIP, shared_limit=year
                 ),
-                *_parametric_rules(parameters, "marginal", marginal, "assistance_inpatient", INPATIENT),
+                by_stay,
+                by_amount,
+                orphan_clinic,
+                *parametric_rules(parameters, "marginal", marginal, "assistance_inpatient", INPATIENT),
             ),
         ),
         Layer(
@@ -499,17 +548,7 @@ DEMO_CITY = OraclePolicy(
     in_force_from=date(2018, 1, 1),
     in_force_to=None,
     known_from=date(2018, 1, 1),
-    favour=(
-        "destitute",
-        "dibao",
-        "registered_poor",
-        "severe_disability",
-        "dibao_marginal",
-        "illness_poverty",
-        "low_income",
-        "orphan",
-        "ordinary",
-    ),
+    favour=FAVOUR_POOREST,
     write_layers=_demo_layers,
     parameter_names=frozenset(
         {"orphan_deductible", "disposable_income", "marginal_deductible", "marginal_rate", "marginal_limit"}
@@ -566,6 +605,9 @@ class Bill:
     year: int | None
     region: int | None
     city: int
+    level: int | None = None
+    treated_region: int | None = None
+    episode_id: Any = None
     status: str = SETTLED
     flags: set[str] = field(default_factory=set)
     total_fee: int = 0
@@ -579,6 +621,7 @@ class Bill:
     paid: dict[str, int] = field(default_factory=dict)
     personal: int = 0
     feeds: list[Feed] = field(default_factory=list)
+    moved: Moved | None = None
     from_history: bool = False
 
     @property
@@ -588,6 +631,11 @@ class Bill:
     @property
     def is_reversal(self) -> bool:
         return self.reverses is not None
+
+    @property
+    def treated_inside(self) -> bool:
+        """Tell whether the row was treated in the insured city; where a region cannot be read, it is taken to be."""
+        return self.region is None or self.treated_region is None or self.treated_region // 100 == self.city
 
     @property
     def year_key(self) -> YearKey:
@@ -684,6 +732,7 @@ class Reader:
         region = row.get("insured_region") if "insured_region" in self.columns else None
         reverses = row.get("reverses") if "reverses" in self.columns else None
         settlement_id = row.get("settlement_id")
+        episode_id = row.get("episode_id") if "episode_id" in self.columns else None
         return Bill(
             index=index,
             row=row,
@@ -695,15 +744,32 @@ class Reader:
             year=None if service_date is None else service_date.year,
             region=region,
             city=0 if region is None else region // 100,
+            level=level_of(row.get("hospital_level")) if "hospital_level" in self.columns else None,
+            treated_region=row.get("treated_region") if "treated_region" in self.columns else None,
+            episode_id=None if _is_blank(episode_id) else episode_id,
         )
+
+    def lacks_a_cell(self, bill: Bill) -> bool:
+        """Tell whether a cell that every row needs is null (§8, 0001.7)."""
+        return (
+            bill.person_id is None
+            or bill.settlement_id is None
+            or any(bill.row.get(name) is None for name in self.required)
+        )
+
+    def demand(self, column: str) -> None:
+        if column not in self.columns:
+            raise LedgerFault(f"the ledger lacks {column}, and a row needs it")
 
     def examine(self, bill: Bill, is_duplicate: bool) -> None:
         """Apply the codes that a row's own cells decide, first match wins (§8, 0001.7 to 0001.9, 0001.12)."""
+        if bill.status == "MISSING_VALUE":
+            return
         row = bill.row
         fees = [row.get(name) for name in self.fee_columns]
         payments = [row.get(name) for name in self.paid_columns]
         own_share = [row.get("personal_paid")] if "personal_paid" in self.columns else []
-        if bill.person_id is None or bill.settlement_id is None or any(row.get(name) is None for name in self.required):
+        if self.lacks_a_cell(bill):
             bill.reject("MISSING_VALUE")
             return
         if is_duplicate:
@@ -768,18 +834,24 @@ class Step:
     ruled_for_some: bool
     base_fen: int
     left_fen: int
+    fees_fen: int
+    earlier_fen: int  # what the earlier layers paid on these fees
 
 
 PayStep = Callable[[Bill, Step], int]
 
 
-def base_of(components_fen: int, total_fee: int, eligible_charged_fen: int, total_charged_fen: int) -> int:
-    """Return a layer's base: its fees less the earlier payments that fell on them (§2, 0001.4).
+def earlier_on(components_fen: int, total_fee: int, eligible_charged_fen: int, total_charged_fen: int) -> int:
+    """Return what of the earlier payments fell on a layer's fees (0001.4).
 
     What was charged to the total falls first on the part of the bill outside the layer's own fees.
     """
-    outside_fen = total_fee - components_fen
-    return max(0, components_fen - eligible_charged_fen - max(0, total_charged_fen - outside_fen))
+    return eligible_charged_fen + max(0, total_charged_fen - (total_fee - components_fen))
+
+
+def base_of(components_fen: int, total_fee: int, eligible_charged_fen: int, total_charged_fen: int) -> int:
+    """Return a layer's base: its fees less the earlier payments that fell on them (§2, 0001.4)."""
+    return max(0, components_fen - earlier_on(components_fen, total_fee, eligible_charged_fen, total_charged_fen))
 
 
 def steps_of(bill: Bill, paid: Mapping[str, int]) -> Iterator[Step]:
@@ -787,12 +859,23 @@ def steps_of(bill: Bill, paid: Mapping[str, int]) -> Iterator[Step]:
     assert bill.policy is not None
     left_fen = bill.total_fee
     charged = {"eligible": 0, "total": 0}
-    for layer, rules, covered, ruled_for_some in bill.policy.treatments(bill.category, bill.care_type):
-        rule = next((rule for rule in rules if rule.covers_age(bill.age)), None)
+    for treatment in bill.policy.treatments(bill.category, bill.care_type):
+        layer = treatment.layer
+        rule = treatment.rule_for(bill)
         is_recorded = rule is None and layer.otherwise == "recorded"
         components_fen = bill.fees(layer.base if rule is None else rule.base)
-        base_fen = base_of(components_fen, bill.total_fee, charged["eligible"], charged["total"])
-        yield Step(layer, rule, is_recorded, covered, ruled_for_some, base_fen, left_fen)
+        earlier_fen = earlier_on(components_fen, bill.total_fee, charged["eligible"], charged["total"])
+        yield Step(
+            layer,
+            rule,
+            is_recorded,
+            treatment.covered,
+            treatment.ruled_for_some,
+            base_fen=max(0, components_fen - earlier_fen),
+            left_fen=left_fen,
+            fees_fen=components_fen,
+            earlier_fen=earlier_fen,
+        )
         payment_fen = paid[layer.name]
         left_fen -= payment_fen
         charged[layer.charged_to] += payment_fen
@@ -824,18 +907,29 @@ def pay_recorded(bill: Bill, step: Step) -> int:
     return bill.recorded[step.layer.name]
 
 
-def rule_payment_fen(rule: Rule, base_fen: int, balances: Balances) -> int:
-    """Return R(F(after)) − R(F(before)), cut to what the year's own and shared limits leave (§2, 0001.5, 0001.6)."""
+def rule_payment_fen(rule: Rule, step: Step, balances: Balances, borne_fen: int | None = None) -> int:
+    """Return what a rule pays on a row, each cut in its turn (§2, 0001.5, 0001.6, 0004.3).
+
+    A year's rule pays R(F(after)) − R(F(before)); a rule per stay looks at this row alone, of which
+    `borne_fen` (its whole deductible, where the caller knows no better) is borne.
+    """
     if rule.schedule is None:
         raise MissingParameter(rule.missing)
     before_fen, paid_fen = balances.get(rule.account, (0, 0))
-    payment_fen = rule.schedule.entitled_fen(before_fen + base_fen) - rule.schedule.entitled_fen(before_fen)
+    if rule.stay is None:
+        payment_fen = rule.schedule.entitled_fen(before_fen + step.base_fen) - rule.schedule.entitled_fen(before_fen)
+    else:
+        if borne_fen is None:
+            borne_fen = min(step.base_fen, rule.stay.deductible_fen)
+        payment_fen = rule.stay.entitled_fen(rule.schedule.tiers, step.base_fen, borne_fen)
     if rule.schedule.cap_fen is not None:
         payment_fen = min(payment_fen, max(0, rule.schedule.cap_fen - paid_fen))
     if rule.shared_limit is not None:
         account, limit_fen = rule.shared_limit
         payment_fen = min(payment_fen, max(0, limit_fen - balances.get(account, (0, 0))[1]))
-    return payment_fen
+    if rule.ceiling is not None:
+        payment_fen = min(payment_fen, max(0, floor(step.fees_fen * rule.ceiling) - step.earlier_fen))
+    return min(payment_fen, step.left_fen)
 
 
 def has_no_rule(bill: Bill, step: Step, columns: Collection[str]) -> bool:
@@ -852,6 +946,9 @@ def movement(bill: Bill) -> dict[str, tuple[int, int]]:
     for feed in bill.feeds:
         base_fen, paid_fen = moved.get(feed.account, (0, 0))
         moved[feed.account] = (base_fen + feed.base_fen, paid_fen + bill.paid[feed.layer])
+    if bill.moved is not None:
+        # The meter is an account like any other: the deductible borne is its base, stays stand where payments do.
+        moved[METER] = (bill.moved.borne_fen, bill.moved.began)
     return moved
 
 
@@ -899,6 +996,8 @@ class Person:
         for bill in self.bills:
             times[bill.settlement_id] = times.get(bill.settlement_id, 0) + 1
         for bill in self.bills:
+            if not reader.lacks_a_cell(bill):
+                self._demand_level_and_place(bill)
             reader.examine(bill, times[bill.settlement_id] > 1 or bill.settlement_id in known_ids)
         # The input first, only then the history (§5).
         self.by_id.update({b.settlement_id: b for b in self.bills if b.settlement_id is not None})
@@ -910,6 +1009,27 @@ class Person:
             original = self.by_id.get(bill.reverses) if bill.is_reversal else None
             if original is not None and original.year is not None:
                 bill.year, bill.city = original.year, original.city
+
+    def _demand_level_and_place(self, bill: Bill) -> None:
+        """Reject a row whose rules ask for a hospital level or a place that it does not tell (0004, conditions)."""
+        categories = categories_of(bill.row["category"])
+        if bill.is_reversal or categories is None or bill.row["care_type"] not in EVERY_CARE:
+            return
+        bill.categories = categories
+        bill.care_type = bill.row["care_type"]
+        self.place(bill)
+        if bill.policy is None:
+            return
+        rules = list(bill.policy.rules_for(bill.category, bill.care_type))
+        if any(rule.levels is not None for rule in rules):
+            self.reader.demand("hospital_level")
+            if bill.level is None:
+                bill.reject("MISSING_VALUE")
+        if any(rule.asks_for_place for rule in rules):
+            self.reader.demand("treated_region")
+            self.reader.demand("insured_region")
+            if bill.region is None or bill.treated_region is None:
+                bill.reject("MISSING_VALUE")
 
     def place(self, bill: Bill) -> None:
         """Give a row its policy, its one category and its age (§4, §2)."""
@@ -1010,6 +1130,8 @@ class Outcome:
     personal: int | None
     policy: str | None
     stale_rows: int = 0
+    deductible_borne: int | None = None
+    stay_number: int | None = None
 
 
 Closing = dict[YearKey, dict[str, tuple[int, int]]]
@@ -1017,10 +1139,11 @@ Closing = dict[YearKey, dict[str, tuple[int, int]]]
 
 @dataclass
 class Result:
-    """One outcome per input row, in input order, and the balances after the last row."""
+    """One outcome per input row, in input order, and the balances and episodes after the last row."""
 
     outcomes: list[Outcome]
     closing: Closing
+    episodes: Episodes = field(default_factory=dict)
 
 
 Years = dict[YearKey, Balances]
@@ -1037,9 +1160,10 @@ def closing_of(years: Years) -> Closing:
 class Desk:
     """Settles one person's rows as they come (§2 to §5)."""
 
-    def __init__(self, person: Person, years: Years) -> None:
+    def __init__(self, person: Person, years: Years, meter: Meter) -> None:
         self.person = person
         self.years = years
+        self.meter = meter
         self.stale: dict[int, int] = {}
 
     def settle(self) -> None:
@@ -1049,26 +1173,40 @@ class Desk:
                 continue
             balances = self.years.get(bill.year_key, {})
             if bill.is_reversal:
-                moved = self._mirror(bill)
+                added = self._mirror(bill)
             else:
                 run_waterfall(bill, partial(self._pay, balances))
-                moved = movement(bill)
-            if book_row(bill, moved, balances):
+                added = movement(bill)
+            if book_row(bill, added, balances):
                 self.years[bill.year_key] = balances
+                self._turn_meter(bill)
                 self.person.reader.flag_sums(bill)
             else:
                 bill.flags.clear()
+                bill.moved = None
                 self.person.reversed_ids.discard(bill.reverses)
         self.person.flag_after_reject()
 
     def _pay(self, balances: Balances, bill: Bill, step: Step) -> int:
-        if step.rule is not None:
-            return min(rule_payment_fen(step.rule, step.base_fen, balances), step.left_fen)
+        rule = step.rule
+        if rule is not None:
+            if rule.stay is None or step.layer.name != "basic":
+                return rule_payment_fen(rule, step, balances)
+            borne_fen, stays = balances.get(METER, (0, 0))
+            bill.moved = self.meter.measure(rule.stay, step.base_fen, borne_fen, stays, episode_of(bill, rule.stay))
+            return rule_payment_fen(rule, step, balances, 0 if bill.moved is None else bill.moved.borne_fen)
         if not step.is_recorded:
             return 0
         if has_no_rule(bill, step, self.person.reader.columns):
             bill.flags.add("NO_RULE")
         return min(bill.recorded[step.layer.name], step.left_fen)
+
+    def _turn_meter(self, bill: Bill) -> None:
+        """Book what a settled row did to its episode; a row rejected for its range has done nothing (0004.14)."""
+        assert bill.year is not None
+        if bill.moved is not None:
+            turn = self.meter.take_back if bill.is_reversal else self.meter.book
+            turn(bill.moved, bill.year)
 
     def _mirror(self, reversal: Bill) -> dict[str, tuple[int, int]]:
         """Repay what the original was paid, layer by layer, and lower its sums by as much (§5, 0001.15)."""
@@ -1076,10 +1214,14 @@ class Desk:
         if original is None:
             reversal.flags.add("ORIGINAL_NOT_SEEN")
             original = _positive(reversal)
+            original.moved = recorded_move(original, reversal.row, self.person.reader.columns)
+        elif original.from_history:
+            original.moved = recorded_move(original, original.row, original.row)
         if original.from_history or not original.paid:
             run_waterfall(original, pay_recorded)
         reversal.paid = {layer: -paid for layer, paid in original.paid.items()}
         reversal.personal = reversal.total_fee - sum(reversal.paid.values())
+        reversal.moved = original.moved
         if reversal.original is not None:
             between = self._rows_between(reversal.original, reversal)
             if between:
@@ -1097,6 +1239,24 @@ class Desk:
             and bill.is_settled
             and (bill.year, bill.city) == (original.year, original.city)
         )
+
+
+def episode_of(bill: Bill, terms: Stay) -> EpisodeKey | None:
+    """Return the episode that a stay takes part in (0004.8)."""
+    if bill.episode_id is None or not terms.takes_part(bill.treated_inside):
+        return None
+    return bill.person_id, bill.city, bill.episode_id
+
+
+def recorded_move(original: Bill, row: Row, columns: Collection[str]) -> Moved | None:
+    """Return what a row settled elsewhere did to the meter, as its own columns tell it (0004.13)."""
+    assert original.policy is not None
+    rule = original.policy.treatments(original.category, original.care_type)[0].rule_for(original)
+    if rule is None or rule.stay is None or not {"deductible_borne", "stay_number"} <= set(columns):
+        return None
+    if row["deductible_borne"] is None:
+        return None
+    return Moved(abs(row["deductible_borne"]), abs(row["stay_number"] or 0), episode_of(original, rule.stay))
 
 
 def _positive(reversal: Bill) -> Bill:
@@ -1151,6 +1311,7 @@ def settle_ledger(
     *,
     as_known: AsKnown = None,
     opening: Mapping[YearKey, Mapping[str, tuple[int, int]]] | None = None,
+    opening_episodes: Mapping[EpisodeKey, tuple[int, int, int]] | None = None,
     history: Sequence[Row] | None = None,
 ) -> Result:
     """Settle every row of a ledger; nothing depends on the order of the input (§4)."""
@@ -1161,17 +1322,23 @@ def settle_ledger(
         key: {account: list(balance) for account, balance in accounts.items()}
         for key, accounts in (opening or {}).items()
     }
+    meter = Meter(opening_episodes)
     bills, people = group_people(rows, reader)
     stale: dict[int, int] = {}
     for person_id, own_bills in people.items():
-        desk = Desk(Person(own_bills, past.get(person_id, ()), reader, book, as_known), years)
+        desk = Desk(Person(own_bills, past.get(person_id, ()), reader, book, as_known), years, meter)
         desk.settle()
         stale |= desk.stale
-    return Result([_outcome(bill, stale.get(bill.index, 0)) for bill in bills], closing_of(years))
+    return Result([_outcome(bill, stale.get(bill.index, 0)) for bill in bills], closing_of(years), meter.closing())
 
 
 def _outcome(bill: Bill, stale_rows: int) -> Outcome:
     if not bill.is_settled:
         return Outcome(bill.status, frozenset(), dict.fromkeys(LAYERS), None, None)
     assert bill.policy is not None
-    return Outcome(bill.status, frozenset(bill.flags), {**bill.paid}, bill.personal, bill.policy.id, stale_rows)
+    outcome = Outcome(bill.status, frozenset(bill.flags), {**bill.paid}, bill.personal, bill.policy.id, stale_rows)
+    if bill.moved is not None:
+        sign = -1 if bill.is_reversal else 1
+        outcome.deductible_borne = sign * bill.moved.borne_fen
+        outcome.stay_number = None if bill.is_reversal else bill.moved.number
+    return outcome

@@ -196,7 +196,7 @@ class Replay:
 
     def _pay(self, balances: Balances, bill: Bill, step: Step) -> int:
         if step.rule is not None:
-            return min(rule_payment_fen(step.rule, step.base_fen, balances), step.left_fen)
+            return rule_payment_fen(step.rule, step, balances)
         if not step.is_recorded:
             return 0
         if has_no_rule(bill, step, self.person.reader.columns):
@@ -237,8 +237,8 @@ class Replay:
 
 def _is_recorded(bill: Bill, name: str) -> bool:
     assert bill.policy is not None
-    layer, rules, _, _ = bill.policy.treatments(bill.category, bill.care_type)[LAYERS.index(name)]
-    return layer.otherwise == "recorded" and not any(rule.covers_age(bill.age) for rule in rules)
+    treatment = bill.policy.treatments(bill.category, bill.care_type)[LAYERS.index(name)]
+    return treatment.layer.otherwise == "recorded" and treatment.rule_for(bill) is None
 
 
 def _old_base(bill: Bill, step: Step) -> int:
@@ -526,6 +526,7 @@ def reaccount(
 ) -> Reaccount:
     """Replay every person-year, compare with what the ledger says was paid, and name the payees (§6)."""
     reader = Reader(frozenset(columns), (*REQUIRED, PAID_COLUMNS["catastrophic"]))
+    book = [policy.without_basic() for policy in book]
     check_book(book, columns, None)
     recognised = Roster.read(roster, roster_mode)
     terms = Terms(on_decrease, on_reject)

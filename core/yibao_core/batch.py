@@ -26,6 +26,8 @@ from yibao_core.claim import (
     SCRATCH_DIFFERS,
     SCRATCH_EPISODE,
     SCRATCH_LEFT,
+    SCRATCH_STAY,
+    SCRATCH_STAY_RULE,
     carry_claim,
     return_to_funds,
     settle_claim,
@@ -86,6 +88,7 @@ from yibao_core.reversals import (
     unseen_status,
     window_mode,
 )
+from yibao_core.stays import move_meter
 
 SETTLED = int(RowStatus.SETTLED)
 NO_POLICY = int(RowStatus.NO_POLICY)
@@ -300,22 +303,17 @@ def settle_people(
             work[record + PERSON] = group
             group_at = place(group * group_width)
             at = group_at + GROUP_BALANCES
+            episode_at = -1
+            if has_stays:
+                source = original if original != NOT_SEEN else record
+                episode_at, group_end = open_episode(
+                    fields, work, source, groups, group_first, group_end, group_width, key, person_base + person, row
+                )
+                scratch[SCRATCH_EPISODE] = episode_at
             if kind == OPENING:
                 account = work[record + HEAD] >> SHIFT_NULLS
-                if has_stays:
-                    episode_at, group_end = open_episode(
-                        fields,
-                        work,
-                        record,
-                        groups,
-                        group_first,
-                        group_end,
-                        group_width,
-                        key,
-                        person_base + person,
-                        row,
-                    )
-                    at = episode_at if episode_at >= 0 else at
+                if episode_at >= 0:
+                    at = episode_at
                     group_at = at - GROUP_BALANCES
                 groups[at + 2 * account] += work[record + place(fields[FIELD_TOTAL])]
                 groups[at + 2 * account + 1] += work[record + place(fields[FIELD_ELIGIBLE])]
@@ -334,11 +332,6 @@ def settle_people(
                     work[record + HEAD] = head
             elif status == SETTLED:
                 unrouted = 0
-                if has_stays:
-                    scratch[SCRATCH_EPISODE], group_end = open_episode(
-                        fields, work, original if original != NOT_SEEN else record, groups, group_first, group_end,
-                        group_width, key, person_base + person, row,
-                    )  # fmt: skip
                 if kind == NORMAL and (not reaccount or head >> SHIFT_WINDOW & 1):
                     traced = trace if row == options[OPTION_TRACE_ROW] else no_trace
                     status = settle_claim(book, fields, options, work, record, groups, at, scratch, counters, traced)
@@ -349,6 +342,11 @@ def settle_people(
                             unrouted = return_to_funds(book, fields, work, record, groups, at, scratch)
                 else:
                     status, head = carry_recorded(book, fields, work, record, head, original, groups, at, scratch)
+                if has_stays and status == SETTLED and scratch[SCRATCH_STAY] != NO_STAY:
+                    sign = 1 if kind == NORMAL else -1
+                    move_meter(
+                        book, scratch[SCRATCH_STAY_RULE], groups, at, episode_at, key, scratch[SCRATCH_STAY], sign
+                    )
                 personal = scratch[SCRATCH_LEFT]
                 work[record + TIME] = personal
                 if kind == NORMAL and status == SETTLED:

@@ -20,12 +20,12 @@ from yibao_core.layers import (
     TRACE_PAID_FEN,
     TRACE_RECORDED_FEN,
     TRACE_RULE,
+    TRACE_RULE_AT,
     base_fen,
     cap_left_fen,
     component_fen,
     limit_left_fen,
     pay_layer,
-    trace_tiers,
 )
 from yibao_core.money import YEAR_MAX_FEN, scale_fen
 from yibao_core.plan import (
@@ -35,6 +35,7 @@ from yibao_core.plan import (
     CELL_WIDTH,
     COMPUTED,
     EXTENDED,
+    EXTENSION_METER,
     HEAD_WIDTH,
     POLICY_CELLS,
     POLICY_HALF_FEN_BP,
@@ -42,6 +43,7 @@ from yibao_core.plan import (
     RECORDED,
     RULE_ACCOUNT,
     RULE_BASE_MASK,
+    RULE_EXTENSION,
     RULE_LESS_ALL,
     RULE_LESS_MASK,
     RULE_ORDINAL,
@@ -59,7 +61,6 @@ from yibao_core.records import (
     FIELD_LAYER,
     FIELD_STAY,
     FIELD_TOTAL,
-    GROUP,
     HEAD,
     NO_STAY,
     SHIFT_AGE,
@@ -69,7 +70,7 @@ from yibao_core.records import (
     SHIFT_POLICY,
     SHIFT_SUPPLEMENT,
 )
-from yibao_core.stays import move_meter, pay_extended
+from yibao_core.stays import pay_extended
 
 # Options of a run.
 (
@@ -89,15 +90,21 @@ COUNT_STALE_ROWS = 2 * len(LAYERS)
 COUNT_NEEDS = COUNT_STALE_ROWS + 1
 
 # Scratch: for each layer of the row, what was paid before and now, its base and its step; then what is
-# left to the person, before and now, whether any payment changed; the row's stay, and in: where its episode's
-# balances are (-1: it has none).
+# left to the person, before and now, whether any payment changed; the row's stay (NO_STAY: none to count) and its
+# rule; and in: where the balances of its episode are (-1: it has none).
 SCRATCH_OLD = 0
 SCRATCH_PAID = len(LAYERS)
 SCRATCH_BASE = 2 * len(LAYERS)
 SCRATCH_STEP = 3 * len(LAYERS)
-SCRATCH_OLD_LEFT, SCRATCH_LEFT, SCRATCH_DIFFERS, SCRATCH_STAY, SCRATCH_EPISODE, SCRATCH = range(
-    4 * len(LAYERS), 4 * len(LAYERS) + 6
-)
+(
+    SCRATCH_OLD_LEFT,
+    SCRATCH_LEFT,
+    SCRATCH_DIFFERS,
+    SCRATCH_STAY,
+    SCRATCH_STAY_RULE,
+    SCRATCH_EPISODE,
+    SCRATCH,
+) = range(4 * len(LAYERS), 4 * len(LAYERS) + 7)
 
 LAYERS_COUNT = len(LAYERS)
 CARE_COUNT, CATEGORIES_COUNT = len(CARE_TYPES), len(CATEGORIES)
@@ -199,12 +206,13 @@ def settle_claim(
         before = balances[at + 2 * place(book[rule + RULE_ACCOUNT])]
         feeds = book[step + STEP_FEEDS] != 0
         if feeds and before + base > YEAR_MAX_FEN:
-            take_back(book, first_step, step, age, 1, scratch, balances, at, work[record + GROUP])
+            take_back(book, first_step, step, age, 1, scratch, balances, at)
             return AMOUNT_OUT_OF_RANGE
         if traced:
             trace[out + TRACE_LAYER] = layer
             trace[out + TRACE_MODE] = mode
             trace[out + TRACE_RULE] = book[rule + RULE_ORDINAL]
+            trace[out + TRACE_RULE_AT] = rule
             trace[out + TRACE_COMPONENT_FEN] = component
             trace[out + TRACE_BASE_FEN] = base
             trace[out + TRACE_BASE_BEFORE_FEN] = before
@@ -213,8 +221,6 @@ def settle_claim(
             trace[out + TRACE_LIMIT_LEFT_FEN] = limit_left_fen(book, rule, balances, at)
             trace[out + TRACE_LEFT_FEN] = left
             trace[out + TRACE_RECORDED_FEN] = old
-            if mode == COMPUTED:
-                trace_tiers(book, rule, half_fen_bp, before, before + base, trace, out)
 
         paid = 0
         if mode == COMPUTED:
@@ -242,9 +248,8 @@ def settle_claim(
                 eligible_paid, total_paid, left, trace, out,
             )  # fmt: skip
             if stay != NO_STAY:
-                scratch[SCRATCH_STAY] = stay
+                scratch[SCRATCH_STAY], scratch[SCRATCH_STAY_RULE] = stay, rule
                 work[record + place(fields[FIELD_STAY])] = stay
-                move_meter(book, rule, balances, at, scratch[SCRATCH_EPISODE], work[record + GROUP], stay, 1)
         if paid != old:
             differs = True
             changed |= mode != RECORDED
@@ -274,7 +279,7 @@ def settle_claim(
 
 @helper
 def take_back(
-    book: Words, first_step: int, end_step: int, age: int, sign: int, scratch: Words, balances: Words, at: int, key: int
+    book: Words, first_step: int, end_step: int, age: int, sign: int, scratch: Words, balances: Words, at: int
 ) -> None:
     """Undo what the row's steps before `end_step` have fed, `sign` times: the row turned out not to be settled."""
     for step in range(first_step, end_step, STEP_WIDTH):
@@ -282,8 +287,6 @@ def take_back(
             layer = place(book[step + STEP_LAYER])
             rule = place(book[step + STEP_RULE])
             feed(balances, at, book, rule, -sign * scratch[SCRATCH_BASE + layer], -sign * scratch[SCRATCH_PAID + layer])
-            if book[step + STEP_MODE] == EXTENDED:
-                move_meter(book, rule, balances, at, scratch[SCRATCH_EPISODE], key, scratch[SCRATCH_STAY], -sign)
 
 
 @helper
@@ -323,14 +326,11 @@ def carry_claim(
         base = base_fen(component, total, charged_eligible, charged_total)
         if book[step + STEP_FEEDS]:
             if balances[at + 2 * place(book[rule + RULE_ACCOUNT])] + sign * base > YEAR_MAX_FEN:
-                take_back(book, first_step, step, age, sign, scratch, balances, at, work[record + GROUP])
+                take_back(book, first_step, step, age, sign, scratch, balances, at)
                 return AMOUNT_OUT_OF_RANGE
             feed(balances, at, book, rule, sign * base, sign * paid)
-            if book[step + STEP_MODE] == EXTENDED:
-                if fields[FIELD_STAY] >= 0:
-                    scratch[SCRATCH_STAY] = work[record + place(fields[FIELD_STAY])]
-                key = work[record + GROUP]
-                move_meter(book, rule, balances, at, scratch[SCRATCH_EPISODE], key, scratch[SCRATCH_STAY], sign)
+            if book[step + STEP_MODE] == EXTENDED and book[book[rule + RULE_EXTENSION] + EXTENSION_METER] >= 0:
+                scratch[SCRATCH_STAY], scratch[SCRATCH_STAY_RULE] = work[record + place(fields[FIELD_STAY])], rule
         if book[step + STEP_CHARGED_TOTAL]:
             total_paid += paid
         else:

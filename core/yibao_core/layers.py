@@ -9,30 +9,29 @@ from yibao_core.plan import (
     RULE_LIMIT_FEN,
     RULE_TIERS,
     TIER_LOWER_FEN,
-    TIER_RATE_BP,
-    TIER_UPPER_FEN,
-    TIER_WIDTH,
 )
 from yibao_core.policy import FEES
 from yibao_core.records import FIELD_ELIGIBLE, FIELD_FEE
-from yibao_core.tiers import entitled_fen, pay_tiers, tier_part
+from yibao_core.tiers import entitled_fen
 
 ELIGIBLE_MASK = 1 << FEES.index("eligible_fee")
 FEES_COUNT = len(FEES)
 
-# What the kernel says of one layer of one row; tiers follow, TRACE_TIER_WIDTH words each.
+# What the kernel says of one layer of one row; tiers follow, TRACE_TIER_WIDTH words each. What depends on the schedule
+# alone (the words marked *) is filled in by `traces`, for the one row that is traced.
 (
     TRACE_LAYER,
     TRACE_MODE,
     TRACE_RULE,
+    TRACE_RULE_AT,  # where the rule's block lies in the plan
     TRACE_COMPONENT_FEN,
     TRACE_BASE_FEN,
     TRACE_BASE_BEFORE_FEN,
     TRACE_BASE_AFTER_FEN,
-    TRACE_TIERS_BEFORE_FEN_BP,
-    TRACE_TIERS_AFTER_FEN_BP,
-    TRACE_ENTITLED_BEFORE_FEN,
-    TRACE_ENTITLED_AFTER_FEN,
+    TRACE_TIERS_BEFORE_FEN_BP,  # *
+    TRACE_TIERS_AFTER_FEN_BP,  # *
+    TRACE_ENTITLED_BEFORE_FEN,  # *
+    TRACE_ENTITLED_AFTER_FEN,  # *
     TRACE_CAP_LEFT_FEN,
     TRACE_LIMIT_LEFT_FEN,
     TRACE_LEFT_FEN,
@@ -46,9 +45,9 @@ FEES_COUNT = len(FEES)
     TRACE_CREDIT_FEN,  # borne earlier in the episode, or in the year
     TRACE_BORNE_FEN,
     TRACE_STAY_CAP_FEN,
-    TRACE_TIERS,
+    TRACE_TIERS,  # *
     TRACE_FIRST_TIER,
-) = range(26)
+) = range(27)
 (
     TRACE_TIER_LOWER_FEN,
     TRACE_TIER_UPPER_FEN,
@@ -118,26 +117,3 @@ def limit_left_fen(book: Words, rule: int, balances: Words, at: int) -> int:
     if book[rule + RULE_LIMIT_ACCOUNT] == book[rule + RULE_ACCOUNT]:
         return book[rule + RULE_LIMIT_FEN]
     return max(0, book[rule + RULE_LIMIT_FEN] - balances[at + 2 * place(book[rule + RULE_LIMIT_ACCOUNT]) + 1])
-
-
-@helper
-def trace_tiers(book: Words, rule: int, half_fen_bp: int, before: int, after: int, trace: Words, at: int) -> None:
-    """Write down the schedule's steps between two cumulative bases, from the same functions that pay."""
-    trace[at + TRACE_TIERS_BEFORE_FEN_BP] = pay_tiers(before, book, rule)
-    trace[at + TRACE_TIERS_AFTER_FEN_BP] = pay_tiers(after, book, rule)
-    trace[at + TRACE_ENTITLED_BEFORE_FEN] = entitled_fen(before, book, rule, half_fen_bp)
-    trace[at + TRACE_ENTITLED_AFTER_FEN] = entitled_fen(after, book, rule, half_fen_bp)
-    trace[at + TRACE_TIERS] = book[rule + RULE_TIERS]
-    tier = rule + RULE_FIRST_TIER
-    out = at + TRACE_FIRST_TIER
-    for _ in range(book[rule + RULE_TIERS]):
-        lower = book[tier + TIER_LOWER_FEN]
-        upper = book[tier + TIER_UPPER_FEN]
-        part = tier_part(after, lower, upper) - tier_part(before, lower, upper)
-        trace[out + TRACE_TIER_LOWER_FEN] = lower
-        trace[out + TRACE_TIER_UPPER_FEN] = upper
-        trace[out + TRACE_TIER_RATE_BP] = book[tier + TIER_RATE_BP]
-        trace[out + TRACE_TIER_PART_FEN] = part
-        trace[out + TRACE_TIER_AMOUNT_FEN_BP] = part * book[tier + TIER_RATE_BP]
-        tier += TIER_WIDTH
-        out += TRACE_TIER_WIDTH

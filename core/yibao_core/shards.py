@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from yibao_core._jit import Words, kernel
 from yibao_core.accumulators import GROUP_BALANCES
 from yibao_core.batch import settle_people
-from yibao_core.claim import COUNT_NEEDS, OPTION_HISTORY_ROWS, OPTION_REACCOUNT, SCRATCH
+from yibao_core.claim import COUNT_NEEDS, OPTION_HISTORY_ROWS, OPTION_REACCOUNT, OPTION_TRACE_ROW, SCRATCH
 from yibao_core.collect import BLOCK_LINES as COLLECT_LINES
 from yibao_core.collect import BLOCK_ROWS as COLLECT_ROWS
 from yibao_core.collect import RESULT_PAID, collect_rows, shrink_records
@@ -26,7 +26,7 @@ from yibao_core.intake import BLOCK_LINES, BLOCK_ROWS, Columns, count_shards, pa
 from yibao_core.layers import TRACE_FIRST_TIER, TRACE_TIER_WIDTH
 from yibao_core.money import NULL_FEN
 from yibao_core.order import Texts, join_people, sort_people
-from yibao_core.plan import CompiledBook
+from yibao_core.plan import HEAD_WIDTH, POLICY_HALF_FEN_BP, POLICY_WIDTH, CompiledBook
 from yibao_core.policy import LAYERS
 from yibao_core.records import (
     FIELD_ELIGIBLE,
@@ -52,6 +52,7 @@ from yibao_core.records import (
     UNREADABLE_TIME,
 )
 from yibao_core.reversals import PAIRWISE_MAX, mark_duplicates, mark_long_duplicates, take_out_pairs
+from yibao_core.traces import fill_trace
 
 # 5 million rows of 11 words, seconds to settle the packed shards: 0.43 with 0.5 MB, 0.57 with 1 MB, 0.60 with 2 MB,
 # 0.92 with 4 MB in one session, 0.50 against 0.54 (0.5 and 2 MB) in another.
@@ -264,6 +265,11 @@ def settle_columns(
             ),
             range(threads),
         )
+    if trace:
+        policy = int(settled.policy[int(options[OPTION_TRACE_ROW]) - int(options[OPTION_HISTORY_ROWS])])
+        if policy < len(book.policies):
+            half_fen_bp = int(book.words[HEAD_WIDTH + policy * POLICY_WIDTH + POLICY_HALF_FEN_BP])
+            fill_trace(book.words, half_fen_bp, stride, traced)
     stays = paid[len(lines)] if counts_stays else np.empty(0, dtype=np.int64)
     counted, number = stays != NO_STAY, stays & NUMBER_NONE
     return settled._replace(

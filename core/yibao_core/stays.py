@@ -11,25 +11,14 @@ from yibao_core.layers import (
     TRACE_CEILING_LEFT_FEN,
     TRACE_CREDIT_FEN,
     TRACE_DEDUCTIBLE_FEN,
-    TRACE_ENTITLED_AFTER_FEN,
-    TRACE_ENTITLED_BEFORE_FEN,
-    TRACE_FIRST_TIER,
     TRACE_PER_STAY,
     TRACE_STAY_CAP_FEN,
     TRACE_STAY_NUMBER,
     TRACE_STAY_SHARE_BP,
-    TRACE_TIER_AMOUNT_FEN_BP,
-    TRACE_TIER_LOWER_FEN,
-    TRACE_TIER_PART_FEN,
-    TRACE_TIER_RATE_BP,
-    TRACE_TIER_UPPER_FEN,
-    TRACE_TIER_WIDTH,
-    TRACE_TIERS,
     base_fen,
     cap_left_fen,
     limit_left_fen,
     pay_layer,
-    trace_tiers,
 )
 from yibao_core.money import BP, round_fen
 from yibao_core.plan import (
@@ -50,11 +39,10 @@ from yibao_core.plan import (
     RULE_TIERS,
     TIER_LOWER_FEN,
     TIER_RATE_BP,
-    TIER_UPPER_FEN,
     TIER_WIDTH,
 )
 from yibao_core.records import NO_STAY, NUMBER_NONE, SHIFT_BORNE
-from yibao_core.tiers import sum_tiers, tier_part
+from yibao_core.tiers import sum_tiers
 
 
 @helper
@@ -92,8 +80,6 @@ def move_meter(
 ) -> None:
     """Count a stay, or with `sign` -1 take it back: `stay` is what its record says, `key` its benefit year and city."""
     extension = place(book[rule + RULE_EXTENSION])
-    if stay == NO_STAY or book[extension + EXTENSION_PER_STAY] == 0 or book[extension + EXTENSION_METER] < 0:
-        return
     borne = stay >> SHIFT_BORNE
     number = stay & NUMBER_NONE
     begins = 0 < number < NUMBER_NONE
@@ -174,7 +160,6 @@ def pay_extended(
     traced = trace.size > 0
     if book[extension + EXTENSION_PER_STAY] == 0:
         if traced:
-            trace_tiers(book, rule, half_fen_bp, before, before + base, trace, out)
             trace[out + TRACE_CEILING_LEFT_FEN] = ceiling_left
         return min(pay_layer(book, rule, half_fen_bp, balances, at, before, base, left), ceiling_left), NO_STAY
     borne, number, begins, share, credit = stay_of(book, extension, balances, at, episode_at, base)
@@ -189,9 +174,6 @@ def pay_extended(
         trace[out + TRACE_CREDIT_FEN] = credit
         trace[out + TRACE_BORNE_FEN] = borne
         trace[out + TRACE_STAY_CAP_FEN] = book[extension + EXTENSION_CAP_FEN]
-        trace[out + TRACE_ENTITLED_BEFORE_FEN] = 0
-        trace[out + TRACE_ENTITLED_AFTER_FEN] = entitled
-        trace_stay_tiers(book, rule, extension, base, borne, trace, out)
     paid = min(
         entitled,
         book[extension + EXTENSION_CAP_FEN],
@@ -204,29 +186,3 @@ def pay_extended(
     if book[extension + EXTENSION_METER] >= 0 and base > 0:
         stay = borne << SHIFT_BORNE | (min(number, NUMBER_NONE - 1) if begins else 0)
     return max(0, paid), stay
-
-
-@helper
-def trace_stay_tiers(book: Words, rule: int, extension: int, base: int, borne: int, trace: Words, at: int) -> None:
-    """Write down a stay's tiers, from the same functions that pay."""
-    above = book[extension + EXTENSION_ABOVE] != 0
-    start = 0 if above else borne
-    end = start + base - borne
-    whole = book[extension + EXTENSION_WHOLE] != 0
-    chosen = tier_of_all(book, rule, base - borne if above else base)
-    trace[at + TRACE_TIERS] = book[rule + RULE_TIERS]
-    tier = rule + RULE_FIRST_TIER
-    out = at + TRACE_FIRST_TIER
-    for _ in range(book[rule + RULE_TIERS]):
-        lower = book[tier + TIER_LOWER_FEN]
-        upper = book[tier + TIER_UPPER_FEN]
-        part = tier_part(end, lower, upper) - tier_part(start, lower, upper)
-        if whole:
-            part = base - borne if tier == chosen else 0
-        trace[out + TRACE_TIER_LOWER_FEN] = max(lower, start)
-        trace[out + TRACE_TIER_UPPER_FEN] = upper
-        trace[out + TRACE_TIER_RATE_BP] = book[tier + TIER_RATE_BP]
-        trace[out + TRACE_TIER_PART_FEN] = part
-        trace[out + TRACE_TIER_AMOUNT_FEN_BP] = part * book[tier + TIER_RATE_BP]
-        tier += TIER_WIDTH
-        out += TRACE_TIER_WIDTH
