@@ -9,7 +9,20 @@ import pyarrow as pa
 
 import oracle
 import oracle_policies
+import oracle_stays
 import yibao
+
+BASIC = {
+    "basic_deductible_1": "200",
+    "basic_deductible_2": "500.05",
+    "basic_deductible_3": "1000",
+    "basic_deductible_9": "100",
+    "basic_rate_1": "90 %",
+    "basic_rate_2": "75.5 %",
+    "basic_rate_3": "60 %",
+    "basic_rate_9": "85 %",
+    "basic_limit": "150000",
+}
 
 PARAMETERS: dict[str, dict[str, Any]] = {
     "weihai-2019": {"assistance_deductible": "0", "assistance_rate": "70 %", "assistance_limit": "10000"},
@@ -29,6 +42,7 @@ PARAMETERS: dict[str, dict[str, Any]] = {
         "catastrophic_limit": "300000",
         "outpatient_deductible": "200",
         "outpatient_rate": "50 %",
+        **BASIC,
     },
     "linyi-2020": {
         "area_deductible": "1000",
@@ -45,15 +59,15 @@ PARAMETERS: dict[str, dict[str, Any]] = {
         "special_drug_limit": "200000",
     },
     "wenzhou-2019": {"catastrophic_deductible": "20000", "others_rate": {"orphan": "65.55 %"}},
-    "fuxin-2020": {"disposable_income": "30001.01"},
+    "fuxin-2020": {"disposable_income": "30001.01", **BASIC},
 }
 LEAST = {
     "demo-city": PARAMETERS["demo-city"],
     "linyi-2019": {name: PARAMETERS["linyi-2019"][name] for name in ("area_deductible", "area_rate", "area_limit")},
     "linyi-2020": {name: PARAMETERS["linyi-2020"][name] for name in ("area_deductible", "area_rate", "area_limit")},
     "wenzhou-2019": {"catastrophic_deductible": "20000"},
-    "fuxin-2020": PARAMETERS["fuxin-2020"],
-}  # fmt: skip
+    "fuxin-2020": {"disposable_income": "30001.01"},
+}
 ORACLES = {
     "weihai-2019": oracle.WEIHAI_2019,
     "shandong-2017": oracle.SHANDONG_2017,
@@ -62,6 +76,7 @@ ORACLES = {
     "linyi-2020": oracle_policies.LINYI_2020,
     "wenzhou-2019": oracle_policies.WENZHOU_2019,
     "fuxin-2020": oracle_policies.FUXIN_2020,
+    "demo-county": oracle_policies.DEMO_COUNTY,
 }
 
 
@@ -93,18 +108,67 @@ def row_differences(table: pa.Table, outcomes: Sequence[oracle.Outcome]) -> list
                 found.append(f"row {row}: expected {expected.paid} {expected.personal}, got {got} {personal[row]}")
         if flags[row] != expected.flags:
             found.append(f"row {row}: flags: expected {sorted(expected.flags)}, got {sorted(flags[row])}")
-    return found
+    return found + meter_differences(table, outcomes)
+
+
+def meter_differences(table: pa.Table, outcomes: Sequence[oracle.Outcome], *, demanded: bool = False) -> list[str]:
+    """Return a line for each row whose deductible borne or number of stay differs (0004.11).
+
+    The columns must be there where the oracle has moved a meter, or where the caller's book has one.
+    """
+    expected = [(outcome.deductible_borne, outcome.stay_number) for outcome in outcomes]
+    names = ("deductible_borne", "stay_number")
+    if not demanded and all(cells == (None, None) for cells in expected):
+        return []
+    if not set(names) <= set(table.column_names):
+        return [f"expected the columns {names}"]
+    borne, number = (table[name] for name in names)
+    if not pa.types.is_decimal(borne.type) or not pa.types.is_integer(number.type):
+        return [f"expected money and a whole number, got {borne.type} and {number.type}"]
+    got = zip(fen(borne), number.to_pylist(), strict=True)
+    return [
+        f"row {row}: deductible borne and stay number: expected {judged}, got {cells}"
+        for row, (judged, cells) in enumerate(zip(expected, got, strict=True))
+        if judged != cells
+    ]
 
 
 def closing_of(table: pa.Table) -> dict[tuple[Any, int, int], dict[str, tuple[int, int]]]:
-    """Return a closing table in the oracle's shape, without empty accounts."""
+    """Return a closing table in the oracle's shape, without empty accounts; the meter's stays stand as its payments."""
     found: dict[tuple[Any, int, int], dict[str, tuple[int, int]]] = {}
     for row in table.to_pylist():
+        if row.get("episode_id") is not None:
+            continue
         accounts = found.setdefault((row["person_id"], row["benefit_year"], row["insured_city"]), {})
         balance = (int(row["base"].scaleb(2)), int(row["paid"].scaleb(2)))
+        if row["account"] == oracle_stays.METER and balance[1] == 0:
+            balance = (balance[0], row["stays"])
         if balance != (0, 0):
             accounts[row["account"]] = balance
     return found
+
+
+def episodes_of(table: pa.Table) -> dict[Any, tuple[int, int, int]]:
+    """Return the episodes of a closing table in the oracle's shape (0004.12)."""
+    return {
+        (row["person_id"], row["insured_city"], row["episode_id"]): (
+            int(row["base"].scaleb(2)),
+            row["stays"],
+            row["benefit_year"],
+        )
+        for row in table.to_pylist()
+        if row.get("episode_id") is not None
+    }
+
+
+def episode_differences(table: pa.Table, expected: Mapping[Any, tuple[int, int, int]]) -> list[str]:
+    """Return a line for each episode that differs."""
+    got = episodes_of(table)
+    return [
+        f"episode {key}: expected {expected.get(key)}, got {got.get(key)}"
+        for key in got.keys() | expected.keys()
+        if got.get(key) != expected.get(key)
+    ]
 
 
 def closing_differences(

@@ -1,13 +1,15 @@
 """Random ledgers as plain rows for the oracle, and the same rows as Arrow for the engine.
 
 Amounts seek the places where rules change: every tier edge, one fen below and above, as a row or as the
-person's running total; small odd amounts make half-fen ties.
+person's running total; small odd amounts make half-fen ties. Some stays hang together by referral: chains of
+two to four, across New Year, two of one person at once, now and then under an id that another person has too.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -18,17 +20,18 @@ import oracle
 
 Row = dict[str, Any]
 
-EDGES_FEN = tuple(
+EDGES_FEN = (50_005, *(
     yuan * 100
     for yuan in (
-        200, 1_000, 5_000, 6_000, 10_000, 12_000, 18_000, 20_000, 48_000, 50_000, 65_000, 100_000, 115_000, 200_000,
-        300_000, 400_000, 500_000, 700_000,
+        100, 200, 300, 600, 1_000, 1_500, 2_000, 3_000, 5_000, 6_000, 10_000, 12_000, 18_000, 20_000, 48_000, 50_000,
+        65_000, 100_000, 115_000, 200_000, 300_000, 400_000, 500_000, 700_000,
     )
-)  # fmt: skip
+))  # fmt: skip
 CATEGORY_CELLS = (
     "ordinary", "ordinary", "ordinary", "ordinary", "dibao", "低保,特困", "registered_poor", "建档立卡、低保", "low_income",
     "低边", "severe_disability", "因病致贫;ordinary", "orphan",
 )  # fmt: skip
+LEVELS = (*(1, 2, 3, 9) * 12, None, 4)  # there is no level 4
 CARE_TYPES = ("inpatient", "inpatient", "inpatient", "outpatient", "chronic_outpatient", "special_drug", "pku")
 PAID = tuple(oracle.PAID_COLUMNS[layer] for layer in oracle.LAYERS)
 MONEY = (*oracle.FEES, *PAID, "personal_paid")
@@ -49,6 +52,56 @@ def amount_fen(rng: random.Random, running_fen: int) -> int:
     return int(rng.lognormvariate(13.5, 1.4)) + 1
 
 
+@dataclass
+class Chain:
+    """Stays of one person that hang together by referral, more of them to come."""
+
+    episode_id: int
+    last_day: date
+    to_come: int
+
+
+class Chains:
+    """The open chains of everybody, and the ids that are given already."""
+
+    def __init__(self) -> None:
+        self.open: dict[int, list[Chain]] = {}
+        self.given: list[int] = []
+
+    def link(self, rng: random.Random, row: Row) -> None:
+        """Let a row go on an open chain of its person, begin one, or stand alone."""
+        own = self.open.setdefault(row["person_id"], [])
+        choice = rng.random()
+        if own and choice < 0.6:
+            chain = rng.choice(own)
+            _postpone(rng, row, chain.last_day + timedelta(days=rng.randrange(1, 45)))
+            chain.to_come -= 1
+            if chain.to_come == 0:
+                own.remove(chain)
+        elif len(own) < 2 and choice < (0.3 if own == [] else 0.8):
+            if rng.random() < 0.3:
+                day: date = row["service_date"]
+                _postpone(rng, row, day.replace(month=12, day=rng.randrange(1, 32)))
+            shared = self.given and rng.random() < 0.1
+            episode_id = rng.choice(self.given) if shared else 500_000 + len(self.given)
+            self.given.append(episode_id)
+            chain = Chain(episode_id, row["service_date"], rng.randrange(1, 4))
+            own.append(chain)
+        else:
+            return
+        chain.last_day = row["service_date"]
+        row["episode_id"] = chain.episode_id
+        if rng.random() < 0.9:
+            row["care_type"] = "inpatient"
+
+
+def _postpone(rng: random.Random, row: Row, service: date) -> None:
+    row["service_date"] = service
+    row["settled_at"] = datetime.combine(service, datetime.min.time()) + timedelta(
+        days=rng.randrange(12), hours=rng.randrange(3)
+    )
+
+
 def random_rows(
     rng: random.Random,
     count: int,
@@ -64,6 +117,7 @@ def random_rows(
     """Return rows of a ledger; `bad` is the share of rows that something is wrong with."""
     rows: list[Row] = []
     running: dict[int, int] = {}
+    chains = Chains()
     homes = {person: rng.choice(regions) for person in range(people)}
     held = {person: rng.choice(CATEGORY_CELLS) for person in range(people)}
     for number in range(count):
@@ -73,6 +127,7 @@ def random_rows(
         row = _bill(
             rng, number, person, homes[person] if region_of_person else rng.choice(regions), held[person], years
         )
+        chains.link(rng, row)
         total = amount_fen(rng, running.get(person, 0))
         running[person] = running.get(person, 0) + total
         _fill_money(rng, row, total)
@@ -83,9 +138,12 @@ def random_rows(
         rows.append(row)
     if text_ids:
         for row in rows:
-            for name in ("settlement_id", "reverses", "person_id"):
+            for name in ("settlement_id", "reverses", "person_id", "episode_id"):
                 if row[name] is not None:
-                    row[name] = f"{name[0].upper()}{row[name]}"
+                    row[name] = f"{'S' if name == 'reverses' else name[0].upper()}{row[name]}"
+    if rng.random() < 0.2:
+        for row in rows:
+            row["hospital_level"] = None if row["hospital_level"] is None else str(row["hospital_level"])
     return rows
 
 
@@ -99,8 +157,10 @@ def _bill(rng: random.Random, number: int, person: int, home: int, category: str
         "settled_at": settled,
         "service_date": service,
         "insured_region": home,
-        "treated_region": rng.choice((home, home, 371003, 110101, None)),
+        "treated_region": rng.choice((*(home,) * 12, *(371003, 110101, 990203) * 2, None)),
         "hospital_id": rng.choice((1, 2, 3, None)),
+        "hospital_level": rng.choice(LEVELS),
+        "episode_id": None,
         "category": category,
         "birth_date": date(rng.randrange(1995, 2006), rng.choice((2, 6)), rng.choice((28, 1))),
         "care_type": rng.choice(CARE_TYPES),
@@ -148,7 +208,7 @@ def _reversal(rng: random.Random, original: Row, number: int) -> Row:
 def _spoil(rng: random.Random, row: Row, number: int) -> None:
     kind = rng.choice((
         "settlement_id", "person_id", "service_date", "settled_at", "category", "care_type", "total_fee", "eligible_fee",
-        "birth_date", "catastrophic_paid", "insured_region", "duplicate", "sign", "paid_sign", "fen", "range", "unknown",
+        "birth_date", "catastrophic_paid", "insured_region", "hospital_level", "treated_region", "duplicate", "sign", "paid_sign", "fen", "range", "unknown",
         "care", "exceeds", "year", "paid",
     ))  # fmt: skip
     if kind == "duplicate":
@@ -182,7 +242,7 @@ def to_arrow(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = 
     arrays: dict[str, pa.Array] = {}
     for name in columns or rows[0]:
         cells = [row[name] for row in rows]
-        if name in MONEY:
+        if name in (*MONEY, "deductible_borne"):
             if oracle.NOT_FEN in cells:
                 arrays[name] = pa.array([_text(cell) for cell in cells], pa.string())
             else:
@@ -196,12 +256,18 @@ def to_arrow(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = 
             arrays[name] = pa.array(cells, pa.string()).dictionary_encode()
         elif name in ("insured_region", "treated_region"):
             arrays[name] = pa.array(cells, pa.int32())
-        elif name in ("settlement_id", "reverses", "person_id", "hospital_id"):
-            text = any(isinstance(cell, str) for cell in cells)
-            arrays[name] = pa.array(cells, pa.string() if text else pa.int64())
+        elif name in ("settlement_id", "reverses", "person_id", "hospital_id", "episode_id"):
+            arrays[name] = pa.array(cells, pa.string() if _has_text(cells) else pa.int64())
+        elif name in ("hospital_level", "stay_number"):
+            whole = pa.int8() if name == "hospital_level" else pa.int32()
+            arrays[name] = pa.array(cells, pa.string() if _has_text(cells) else whole)
         else:
             arrays[name] = pa.array(cells, pa.bool_())
     return pa.table(arrays)
+
+
+def _has_text(cells: Sequence[Any]) -> bool:
+    return any(isinstance(cell, str) for cell in cells)
 
 
 def _text(cell: Any) -> str | None:

@@ -1284,9 +1284,21 @@ def read_history(history: Sequence[Row] | None) -> dict[Any, list[Bill]]:
     return people
 
 
+def history_of(rows: Sequence[Row], columns: Collection[str], result: Result) -> list[Row]:
+    """Return a run's rows as it settled them: the history of later runs (§5, 0004.13)."""
+    return [
+        {name: row[name] for name in columns}
+        | {PAID_COLUMNS[layer]: paid for layer, paid in outcome.paid.items()}
+        | {"status": outcome.status, "personal_paid": outcome.personal}
+        | {"deductible_borne": outcome.deductible_borne, "stay_number": outcome.stay_number}
+        for row, outcome in zip(rows, result.outcomes, strict=True)
+    ]
+
+
 def group_people(rows: Sequence[Row], reader: Reader) -> tuple[list[Bill], dict[Any, list[Bill]]]:
     """Return every row as a bill, and the bills of each person; a row without person is nobody's."""
-    bills = [reader.bill(index, row) for index, row in enumerate(rows)]
+    read = ({name: cell for name, cell in row.items() if name in reader.columns} for row in rows)
+    bills = [reader.bill(index, row) for index, row in enumerate(read)]
     people: dict[Any, list[Bill]] = {}
     for bill in bills:
         if bill.person_id is None:

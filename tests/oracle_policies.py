@@ -1,8 +1,10 @@
-"""Four documents as the oracle reads them: Linyi 2019 and 2020, Wenzhou 2019, Fuxin 2020. Shares nothing with the engine."""
+"""Four documents as the oracle reads them (Linyi 2019 and 2020, Wenzhou 2019, Fuxin 2020) and the invented county.
+
+Shares nothing with the engine.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
 from fractions import Fraction
@@ -11,6 +13,7 @@ from oracle import (
     CATEGORIES,
     CLINIC,
     EVERY_CARE,
+    FAVOUR_POOREST,
     HARDSHIP,
     HOSPITAL_CARE,
     INPATIENT,
@@ -25,37 +28,30 @@ from oracle import (
     fen,
     flat,
     half_up,
+    parametric_rules,
     rate,
     recorded,
     schedule,
+    value_for,
 )
+from oracle_stays import LEVELS, Stay
 
 POOREST = frozenset({"destitute", "dibao"})
 REST_IN_HARDSHIP = HARDSHIP - POOREST
 OTHERS_ASSISTED = frozenset({"illness_poverty", "low_income", "registered_poor", "severe_disability", "orphan"})
-FAVOUR_LINYI = (
-    "destitute", "dibao", "registered_poor", "severe_disability", "dibao_marginal", "illness_poverty", "low_income", "orphan",
-    "ordinary",
-)  # fmt: skip
 
 
-def value_for(parameters: Parameters, name: str, category: str, default: str | None = None) -> str | None:
-    """Return a parameter's value for a category, whether it was given for all or by category."""
-    value = parameters.get(name, default)
-    if isinstance(value, Mapping):
-        value = value.get(category, default)
-    return None if value is None else str(value)
-
-
-def by_area(
-    parameters: Parameters, stem: str, account: str, cares: frozenset[str], people: frozenset[str]
-) -> list[Rule]:
-    """Return one rule for everybody in `people` where deductible, rate and limit are all given."""
-    names = [f"{stem}_{part}" for part in ("deductible", "rate", "limit")]
-    if not all(name in parameters for name in names):
-        return []
-    deductible, share, limit = (parameters[name] for name in names)
-    return [Rule(flat(deductible, share, limit), account, cares, people)]
+def basic_by_level(parameters: Parameters, referrals: tuple[tuple[frozenset[str], str | None], ...]) -> Layer:
+    """Return basic insurance: a rule per stay for each hospital level where the city's nine numbers are all given."""
+    rules: list[Rule] = []
+    if set(parameters) >= _BASIC_PARAMETERS:
+        for people, referral in referrals:
+            for level in sorted(LEVELS):
+                deductible = str(parameters[f"basic_deductible_{level}"])
+                one_tier = schedule((deductible, parameters[f"basic_rate_{level}"]), cap=str(parameters["basic_limit"]))
+                terms = Stay(fen(deductible), referral=referral)
+                rules.append(Rule(one_tier, "basic", INPATIENT, people, levels=frozenset({level}), stay=terms))
+    return Layer("basic", EVERY_CARE, "recorded", tuple(rules))
 
 
 def _limit_of(parameters: Parameters, category: str) -> str | None:
@@ -108,18 +104,19 @@ def _linyi_layers(parameters: Parameters) -> tuple[Layer, ...]:
     adults = Rule(schedule(("0", "70 %"), cap="12000"), "pku", PKU, ages=(19, None), base=food)
     helped = sorted(HARDSHIP)
     return (
-        recorded("basic", EVERY_CARE),
+        # 二(二)5: 对按规定转诊的贫困患者，住院费用连续计算起付线. Of nobody else's referrals the document speaks.
+        basic_by_level(parameters, ((HARDSHIP, "anywhere"), (others, None))),
         Layer(
             "catastrophic",
             HOSPITAL_CARE,
             "recorded",
-            (hardship, *by_area(parameters, "catastrophic", "catastrophic", HOSPITAL_CARE, others)),
+            (hardship, *parametric_rules(parameters, "catastrophic", others, "catastrophic", HOSPITAL_CARE)),
         ),
         Layer(
             "special_drug",
             SPECIAL_DRUG,
             "recorded",
-            (drugs, *by_area(parameters, "special_drug", "special_drug", SPECIAL_DRUG, others)),
+            (drugs, *parametric_rules(parameters, "special_drug", others, "special_drug", SPECIAL_DRUG)),
         ),
         Layer(
             "assistance",
@@ -177,7 +174,8 @@ def _fuxin_layers(parameters: Parameters) -> tuple[Layer, ...]:
         above = (("0", "60 %"), ("50000", "65 %"), ("100000", "70 %"))
         steps = Schedule(tuple(Tier(deductible + fen(edge), rate(share)) for edge, share in above), None)
     return (
-        recorded("basic", EVERY_CARE),
+        # 二(三): 对统筹区域内符合规定的转诊住院患者连续计算起付线.
+        basic_by_level(parameters, ((CATEGORIES, "inside"),)),
         Layer(
             "catastrophic",
             HOSPITAL_CARE,
@@ -199,7 +197,97 @@ def _rest_recorded() -> tuple[Layer, ...]:
     )
 
 
-_LINYI_PARAMETERS = frozenset(
+def _county_basic() -> Layer:
+    """Basic insurance of the invented county: everything that a rule per stay can say, and one yearly rule."""
+    orphan = frozenset({"orphan"})
+    low, high = frozenset({1, 9}), frozenset({2, 3})
+    cap = "150000"
+    later = (rate("100 %"), rate("70 %"), rate("50 %"))
+
+    def once(deductible: str) -> Stay:
+        return Stay(fen(deductible), once=True, referral="anywhere")
+
+    def graded(deductible: str, stay_cap: str | None = None) -> Stay:
+        return Stay(
+            fen(deductible),
+            stay_cap_fen=None if stay_cap is None else fen(stay_cap),
+            later_stays=later,
+            limit_fen=fen("1500"),
+            referral="inside",
+        )
+
+    def rule(
+        steps: Schedule, stay: Stay, people: frozenset[str], levels: frozenset[int] | None, treated: str | None = None
+    ) -> Rule:
+        return Rule(steps, "basic", INPATIENT, people, levels=levels, treated=treated, stay=stay)
+
+    away = Stay(fen("2000"), above=True)
+    city = schedule(("1000", "60 %"), ("10000", "65 %"), ("50000", "70 %"), cap=cap)
+    return Layer(
+        "basic",
+        EVERY_CARE,
+        "recorded",
+        (
+            rule(schedule(("100", "90 %"), cap=cap), once("100"), orphan, low),
+            rule(schedule(("600", "80 %"), cap=cap), once("600"), orphan, high),
+            rule(schedule(("0", "50 %"), ("20000", "55 %"), cap=cap), away, CATEGORIES, None, "outside"),
+            rule(schedule(("300", "85 %"), cap=cap), Stay(fen("300"), referral="inside"), HARDSHIP, high),
+            rule(schedule(("200", "90 %"), cap=cap), graded("200"), CATEGORIES, low),
+            rule(
+                schedule(("500.05", "75 %"), ("10000", "80 %"), cap=cap), graded("500.05"), CATEGORIES, frozenset({2})
+            ),
+            rule(city, graded("1000", "80000"), CATEGORIES, frozenset({3})),
+            Rule(schedule(("50", "50 %"), cap="200"), "basic_outpatient", frozenset({"outpatient"})),
+        ),
+    )
+
+
+def _county_layers(parameters: Parameters) -> tuple[Layer, ...]:
+    """The invented county, whose basic insurance is computed."""
+    year = ("assistance_year", fen("40000"))
+    by_stay = Rule(
+        schedule(("300", "50 %"), ("3000", "60 %"), ("20000", "70 %")),
+        "assistance_inpatient",
+        INPATIENT,
+        HARDSHIP,
+        shared_limit=year,
+        ceiling=rate("90 %"),
+        stay=Stay(fen("300"), whole=True, stay_cap_fen=fen("30000")),
+    )
+    clinic = Rule(
+        schedule(("0", "50 %"), cap="3000"),
+        "assistance_outpatient",
+        CLINIC,
+        HARDSHIP,
+        shared_limit=year,
+        ceiling=rate("80 %"),
+    )
+    hardship = schedule(("5000", "65 %"), ("100000", "75 %"))
+    everyone_else = schedule(("10000", "60 %"), ("100000", "70 %"), cap="300000")
+    return (
+        _county_basic(),
+        Layer(
+            "catastrophic",
+            HOSPITAL_CARE,
+            "zero",
+            (
+                Rule(hardship, "catastrophic", HOSPITAL_CARE, HARDSHIP),
+                Rule(everyone_else, "catastrophic", HOSPITAL_CARE, CATEGORIES - HARDSHIP),
+            ),
+        ),
+        recorded("special_drug", SPECIAL_DRUG),
+        Layer("assistance", HOSPITAL_CARE, "zero", (by_stay, clinic)),
+        recorded("institution_reduction", INPATIENT),
+        recorded("commercial", INPATIENT),
+        recorded("reassistance", INPATIENT),
+        recorded("pku", PKU),
+    )
+
+
+_BASIC_PARAMETERS = frozenset(
+    {"basic_limit"} | {f"basic_{part}_{level}" for part in ("deductible", "rate") for level in LEVELS}
+)
+_LINYI_PARAMETERS = _BASIC_PARAMETERS | frozenset(
     {"poorest_rate", "poorest_limit", "outpatient_deductible", "outpatient_rate"}
     | {
         f"{stem}_{part}"
@@ -214,7 +302,7 @@ LINYI_2019 = OraclePolicy(
     in_force_from=date(2019, 1, 1),
     in_force_to=date(2019, 12, 31),
     known_from=date(2019, 8, 9),
-    favour=FAVOUR_LINYI,
+    favour=FAVOUR_POOREST,
     write_layers=_linyi_layers,
     parameter_names=_LINYI_PARAMETERS,
 )
@@ -225,7 +313,7 @@ LINYI_2020 = OraclePolicy(
     in_force_from=date(2020, 1, 1),
     in_force_to=None,
     known_from=date(2020, 10, 13),
-    favour=FAVOUR_LINYI,
+    favour=FAVOUR_POOREST,
     write_layers=_linyi_layers,
     parameter_names=_LINYI_PARAMETERS | {"disposable_income"},
 )
@@ -237,14 +325,28 @@ WENZHOU_2019 = OraclePolicy(
     in_force_to=None,
     known_from=date(2019, 4, 17),
     favour=(
-        "destitute", "dibao", "dibao_marginal", "illness_poverty", "low_income", "registered_poor", "severe_disability",
-        "orphan", "ordinary",
+        "destitute",
+        "dibao",
+        "dibao_marginal",
+        "illness_poverty",
+        "low_income",
+        "registered_poor",
+        "severe_disability",
+        "orphan",
+        "ordinary",
     ),
     write_layers=_wenzhou_layers,
     parameter_names=frozenset(
-        {"catastrophic_deductible", "catastrophic_rate", "dibao_rate", "marginal_rate", "others_rate", "assistance_limit"}
+        {
+            "catastrophic_deductible",
+            "catastrophic_rate",
+            "dibao_rate",
+            "marginal_rate",
+            "others_rate",
+            "assistance_limit",
+        }
     ),
-)  # fmt: skip
+)
 
 FUXIN_2020 = OraclePolicy(
     id="fuxin-2020",
@@ -252,7 +354,18 @@ FUXIN_2020 = OraclePolicy(
     in_force_from=date(2020, 1, 1),
     in_force_to=None,
     known_from=date(2020, 1, 1),
-    favour=FAVOUR_LINYI,
+    favour=FAVOUR_POOREST,
     write_layers=_fuxin_layers,
-    parameter_names=frozenset({"disposable_income"}),
+    parameter_names=_BASIC_PARAMETERS | {"disposable_income"},
+)
+
+DEMO_COUNTY = OraclePolicy(
+    id="demo-county",
+    region="9902",
+    in_force_from=date(2018, 1, 1),
+    in_force_to=None,
+    known_from=date(2018, 1, 1),
+    favour=FAVOUR_POOREST,
+    write_layers=_county_layers,
+    parameter_names=frozenset(),
 )

@@ -130,4 +130,4 @@ class Meter:
 
     def closing(self) -> Episodes:
         """Return the episodes that have begun, or on whose meter something stands (0004.12, 0004.13)."""
-        return {key: tuple(episode) for key, episode in self.episodes.items() if episode.number or episode.borne_fen}
+        return {key: episode for key, episode in self.episodes.items() if episode.number or episode.borne_fen}

@@ -64,13 +64,13 @@ def settled_stays(deductible: NDArray[np.int64], number: NDArray[np.int64]) -> N
 
 
 def stay_numbers(column: pa.ChunkedArray, name: str) -> NDArray[np.int64]:
-    """Return numbers of stays, -1 where a cell is none."""
+    """Return numbers of stays, signs apart (a slip may be all negative), -1 where a cell is none."""
     if pa.types.is_integer(column.type):
-        numbers = words(pc.fill_null(column.cast(pa.int64()), -1))
-        return np.where((numbers >= 0) & (numbers < NUMBER_NONE), numbers, -1)
+        numbers = np.abs(words(pc.fill_null(column.cast(pa.int64()), NUMBER_NONE)))
+        return np.where(numbers < NUMBER_NONE, numbers, -1)
     return look_up(column, _number, -1, np.int64, name).astype(np.int64)
 
 
 def _number(cell: str) -> int:
-    text = cell.strip()
+    text = cell.strip().removeprefix("-")
     return int(text) if text.isascii() and text.isdigit() and len(text) < 5 else -1

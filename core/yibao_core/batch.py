@@ -145,11 +145,9 @@ def open_episode(
 
 
 @helper
-def mirror_stay(fields: Words, work: Words, original: int, reversal: int) -> None:
-    """Write what the original bore of its deductible, negated, as the reversal's."""
-    word = place(fields[FIELD_STAY])
-    stay = work[original + word]
-    work[reversal + word] = stay if stay == NO_STAY else -(stay >> SHIFT_BORNE) << SHIFT_BORNE | NUMBER_NONE
+def mirrored_stay(stay: int) -> int:
+    """Return the stay of a reversal: what its original bore of its deductible, negated."""
+    return stay if stay == NO_STAY else -(stay >> SHIFT_BORNE) << SHIFT_BORNE | NUMBER_NONE
 
 
 @helper
@@ -226,7 +224,7 @@ def carry_recorded(
             mirror_payments(work, fields, original, record)
         scratch[SCRATCH_LEFT] = -scratch[SCRATCH_LEFT]
         if fields[FIELD_STAY] >= 0:
-            mirror_stay(fields, work, source, record)
+            work[record + place(fields[FIELD_STAY])] = mirrored_stay(scratch[SCRATCH_STAY])
     return status, head
 
 
@@ -333,6 +331,8 @@ def settle_people(
             elif status == SETTLED:
                 unrouted = 0
                 if kind == NORMAL and (not reaccount or head >> SHIFT_WINDOW & 1):
+                    if has_stays:
+                        work[record + place(fields[FIELD_STAY])] = NO_STAY  # a ledger settled before shows the old one
                     traced = trace if row == options[OPTION_TRACE_ROW] else no_trace
                     status = settle_claim(book, fields, options, work, record, groups, at, scratch, counters, traced)
                     if status == SETTLED and reaccount:
