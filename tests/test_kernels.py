@@ -10,7 +10,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from yibao_core.intake import NO_DAY, completed_years, shard_of, year_month_day
+from yibao_core.calendar import NO_DAY, completed_years, year_month_day
+from yibao_core.intake import shard_of
 from yibao_core.money import ROW_MAX_FEN, YEAR_MAX_FEN, round_fen, scale_fen
 from yibao_core.order import compare_bytes, no_texts, sort_records
 from yibao_core.plan import AGE_UNKNOWN

@@ -282,6 +282,14 @@ def test_an_original_nobody_has_seen_gives_back_what_the_reversal_says() -> None
     assert [(row["base"], row["stays"]) for row in meter if row["base"] or row["stays"]] == []
 
 
+def test_a_year_that_gave_back_more_than_it_counted_can_be_opened() -> None:
+    slip = reversal(2, stay(1, "5000", 3)) | {"basic_paid": "-2400", "deductible_borne": "-1000", "stay_number": -1}
+    closing = yibao.settle_ledger(table([slip]), COUNTY).closing
+    assert (closing["base"].to_pylist()[-1], closing["stays"].to_pylist()[-1]) == (Decimal("-1000.00"), -1)
+    (after,) = settle([stay(3, "5000", 3)], opening=closing)
+    assert (str(after["deductible_borne"]), after["stay_number"]) == ("1000.00", 1)  # the first one, all of it, no more
+
+
 def test_a_stay_out_of_range_leaves_no_trace() -> None:
     opening = pa.table(
         {

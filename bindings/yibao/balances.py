@@ -11,9 +11,10 @@ from yibao.columns import Prepared, frozen
 from yibao.ids import read_ids, words
 from yibao.ledger import as_table
 from yibao.money import to_fen
+from yibao_core.compiler import accounts_of
 from yibao_core.errors import LedgerError
 from yibao_core.money import NOT_FEN, NULL_FEN, YEAR_MAX_FEN
-from yibao_core.plan import CompiledBook, accounts_of
+from yibao_core.plan import CompiledBook
 from yibao_core.policy import Policy
 from yibao_core.shards import Openings
 
@@ -40,7 +41,7 @@ class Balances:
         self.count_stays = "stays" in table.column_names and table["stays"].null_count < len(table)
         if self.count_stays:
             stays = pc.fill_null(table["stays"], 0)
-            self.paid_fen = self.paid_fen + self._whole(stays, "stays", 0, 65_535)  # an account has either
+            self.paid_fen = self.paid_fen + self._whole(stays, "stays", -65_535, 65_535)  # an account has either
         if self.person_ids.null_count:
             raise LedgerError("opening: person_id: expected no null")
 

@@ -20,8 +20,9 @@ from yibao.ledger import MONEY, REQUIRED, Ledger
 from yibao.money import to_fen
 from yibao.stays import level_codes, no_episodes, number_episodes, places, settled_stays, stay_numbers
 from yibao.words import care_index, category_mask, look_up, truth
+from yibao_core.calendar import NO_DAY
 from yibao_core.errors import LedgerError
-from yibao_core.intake import MISSING_CELL, MISSING_DAY, MISSING_PERSON, NO_DAY, NO_ORIGINAL, Columns
+from yibao_core.intake import MISSING_CELL, MISSING_DAY, MISSING_PERSON, NO_ORIGINAL, Columns
 from yibao_core.order import Texts, hash_texts, no_texts
 from yibao_core.parameters import counts_stays, goes_by_place
 from yibao_core.policy import Policy

@@ -19,10 +19,11 @@ from yibao_core.claim import (
     OPTION_TRACE_ROW,
     OPTIONS,
 )
+from yibao_core.compiler import compile_book
 from yibao_core.errors import LedgerError, ParameterError, PolicyError, RowStatus
 from yibao_core.intake import INTAKE_BOOK, INTAKE_KNOWN_AS_SETTLED, INTAKE_KNOWN_DAY, INTAKE_REACCOUNT, INTAKES
 from yibao_core.money import NULL_FEN
-from yibao_core.plan import FOREVER_DAY, CompiledBook, compile_book
+from yibao_core.plan import FOREVER_DAY, CompiledBook
 from yibao_core.policy import FEES, LAYERS, METERED, Policy
 from yibao_core.records import record_fields
 from yibao_core.shards import Settled, no_openings, settle_columns, threads_to_use

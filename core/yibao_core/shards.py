@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 from yibao_core._jit import Words, kernel
 from yibao_core.accumulators import GROUP_BALANCES
 from yibao_core.batch import settle_people
+from yibao_core.calendar import years_of_days
 from yibao_core.claim import COUNT_NEEDS, OPTION_HISTORY_ROWS, OPTION_REACCOUNT, OPTION_TRACE_ROW, SCRATCH
 from yibao_core.collect import BLOCK_LINES as COLLECT_LINES
 from yibao_core.collect import BLOCK_ROWS as COLLECT_ROWS
 from yibao_core.collect import RESULT_PAID, collect_rows, shrink_records
 from yibao_core.errors import SettlementError
-from yibao_core.intake import BLOCK_LINES, BLOCK_ROWS, Columns, count_shards, pack_rows, years_of_days
+from yibao_core.intake import BLOCK_LINES, BLOCK_ROWS, Columns, count_shards, pack_rows
 from yibao_core.layers import TRACE_FIRST_TIER, TRACE_TIER_WIDTH
 from yibao_core.money import NULL_FEN
 from yibao_core.order import Texts, join_people, sort_people
