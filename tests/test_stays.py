@@ -6,6 +6,8 @@ import random
 from collections.abc import Mapping
 from datetime import date, timedelta
 from decimal import Decimal
+from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -496,6 +498,26 @@ def test_a_reaccounting_leaves_basic_insurance_as_it_was_paid() -> None:
     assert "deductible_borne" not in a.settled.column_names
 
 
+def test_a_reaccounting_goes_by_level_and_place_in_other_layers(tmp_path: Path) -> None:
+    """Assistance for treatment inside the city at level 3 only: 40 % there, nothing elsewhere."""
+    text = (files("yibao_core") / "policies" / "fuxin-2020.toml").read_text(encoding="utf-8")
+    head, name, tail = text.partition('name = "assistance"\n')
+    keys = 'levels = [3], treated = "inside"'
+    rule = RULE.replace("KEYS", keys).replace("50 %", "40 %")
+    file = tmp_path / "city.toml"
+    file.write_text(head + name + tail.replace("otherwise", f"rules = [{rule}]\notherwise", 1), encoding="utf-8")
+    policy = yibao.load_policy(file, {"disposable_income": "100000"})
+    paid_before = {"catastrophic_paid": "0", "hospital_id": 1, "has_social_card_account": True}
+    day = {"service_date": date(2020, 5, 5), "settled_at": date(2020, 5, 6), "insured_region": 210902}
+    rows = [
+        stay(1, "1000", 3, **paid_before | day | {"treated_region": 210903}),
+        stay(2, "1000", 2, **paid_before | day | {"treated_region": 210903}),
+        stay(3, "1000", 3, **paid_before | day | {"treated_region": 210102}),
+    ]
+    a = yibao.reaccount(table(rows), policy, missing_paid="zero", recorded_after_change="keep")
+    assert [str(cell) for cell in a.settled["assistance_paid"].to_pylist()] == ["400.00", "0.00", "0.00"]
+
+
 # --- The file ------------------------------------------------------------------------------------------------
 
 RULE = '{ id = "x", who = "everyone", care_types = ["inpatient"], tiers = [{ from = "0", rate = "50 %" }], cap = "none", source = "s", KEYS }'
@@ -517,9 +539,7 @@ RULE = '{ id = "x", who = "everyone", care_types = ["inpatient"], tiers = [{ fro
         ("basic", 'per = "visit"', r"per: expected one of year, stay"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_with_such_a_rule_is_told(layer: str, keys: str, message: str, tmp_path: Any) -> None:
-    from importlib.resources import files
-
+def test_what_is_wrong_with_such_a_rule_is_told(layer: str, keys: str, message: str, tmp_path: Path) -> None:
     text = (files("yibao_core") / "policies" / "fuxin-2020.toml").read_text(encoding="utf-8")
     head, _, tail = text.partition(f'[[layers]]\nname = "{layer}"')
     own, mark, rest = tail.partition("[[layers]]")

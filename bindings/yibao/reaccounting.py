@@ -199,6 +199,7 @@ def reaccount(
         listed.masks if listed else None,
         required,
         threads,
+        book,
     )
     supplements = len(prepared.columns.supplement) > 0
     plan, settled = run(
