@@ -33,6 +33,7 @@ CATEGORY_CELLS = (
 )  # fmt: skip
 LEVELS = (*(1, 2, 3, 9) * 12, None, 4)  # there is no level 4
 CARE_TYPES = ("inpatient", "inpatient", "inpatient", "outpatient", "chronic_outpatient", "special_drug", "pku")
+UNSEEN = 999_999_999
 PAID = tuple(oracle.PAID_COLUMNS[layer] for layer in oracle.LAYERS)
 MONEY = (*oracle.FEES, *PAID, "personal_paid")
 
@@ -195,7 +196,7 @@ def _reversal(rng: random.Random, original: Row, number: int) -> Row:
         if isinstance(row[name], int):
             row[name] = -row[name]
     row["settlement_id"] = number * 7 % 1_000_003
-    row["reverses"] = original["settlement_id"] if rng.random() < 0.95 else 999_999_999
+    row["reverses"] = original["settlement_id"] if rng.random() < 0.9 else UNSEEN
     if original["settled_at"] is not None:
         row["settled_at"] = original["settled_at"] + timedelta(hours=rng.choice((0, 1, 5, 900, 2000, -3)))
     if rng.random() < 0.1 and isinstance(row["total_fee"], int):
@@ -230,7 +231,11 @@ def _spoil(rng: random.Random, row: Row, number: int) -> None:
     elif kind == "year":
         row["service_date"] = date(2016, 5, 5)
     elif kind == "paid" and isinstance(row["total_fee"], int):
-        row["basic_paid"] = row["total_fee"] + 1
+        row["basic_paid"] = row["total_fee"] + (1 if row["reverses"] is None else -1)
+        if rng.random() < 0.5:
+            # Of a settlement only a refund of one that nobody has seen is judged by its own payments.
+            row |= {name: -abs(row[name]) for name in MONEY if isinstance(row[name], int)}
+            row["reverses"] = UNSEEN
     elif kind == "birth_date":
         row |= {"birth_date": None, "care_type": "pku"}  # the one place where an age is needed
     elif kind in row:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 from datetime import date, datetime
 from fractions import Fraction
 from typing import Any
@@ -43,7 +42,10 @@ def stay(number: int, eligible: str, level: Any = 2, **cells: Any) -> Cells:
     }
     row.update(cells)
     money = ("_fee", "_paid", "_borne")
-    return {name: fen(cell) if name.endswith(money) and isinstance(cell, str) else cell for name, cell in row.items()}
+    return {
+        name: fen(cell) if name.endswith(money) and isinstance(cell, str) and cell != oracle.NOT_FEN else cell
+        for name, cell in row.items()
+    }
 
 
 def reversal(number: int, original: Cells, **cells: Any) -> Cells:
@@ -513,7 +515,7 @@ def test_0004_13_an_original_in_history_counts_as_its_settled_row_says() -> None
     bill = stay(1, "5000", 1, episode_id=7, service_date=date(2018, 12, 1))
     first = settle([bill, stay(2, "5000", 1)])
     history = oracle.history_of([bill], list(bill), oracle.Result(first.outcomes[:1], {}))
-    terms = {"opening": first.closing, "opening_episodes": first.episodes}
+    terms: Cells = {"opening": first.closing, "opening_episodes": first.episodes}
     result = settle([reversal(3, bill)], history=history, **terms)
     assert borne(result) == [-fen("200")]
     assert (1, 2018, CITY) in result.closing
@@ -655,11 +657,15 @@ def test_the_yearly_limit_of_basic_insurance_is_one_for_all_levels() -> None:
 # --- The oracle on itself ---------------------------------------------------------------------------------
 
 
+def told(outcome: oracle.Outcome) -> tuple[Any, ...]:
+    return outcome.status, outcome.paid, outcome.deductible_borne, outcome.stay_number
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_a_run_in_two_halves_settles_as_one(seed: int) -> None:
     rng = random.Random(seed)
     rows = ledgers.random_rows(rng, 300, 20, regions=(990201, 990101), years=(2018, 2019), reversals=0.1)
-    rows = [row for row in rows if row["reverses"] != 999_999_999]
+    rows = [row for row in rows if row["reverses"] != ledgers.UNSEEN]
     rows.sort(key=lambda row: (row["settled_at"], row["settlement_id"]))
     columns = list(rows[0])
     whole = oracle.settle_ledger(rows, columns, [DEMO_COUNTY])
@@ -673,8 +679,7 @@ def test_a_run_in_two_halves_settles_as_one(seed: int) -> None:
         opening_episodes=first.episodes,
         history=oracle.history_of(rows[:cut], columns, first),
     )
-    read: Callable[[oracle.Outcome], tuple[Any, ...]] = lambda o: (o.status, o.paid, o.deductible_borne, o.stay_number)  # noqa: E731
-    assert [read(o) for o in (*first.outcomes, *second.outcomes)] == [read(o) for o in whole.outcomes]
+    assert [told(outcome) for outcome in (*first.outcomes, *second.outcomes)] == list(map(told, whole.outcomes))
     assert second.episodes == whole.episodes
     assert second.closing == {**first.closing, **whole.closing}
 

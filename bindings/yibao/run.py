@@ -21,9 +21,16 @@ from yibao_core.claim import (
 )
 from yibao_core.compiler import compile_book
 from yibao_core.errors import LedgerError, ParameterError, PolicyError, RowStatus
-from yibao_core.intake import INTAKE_BOOK, INTAKE_KNOWN_AS_SETTLED, INTAKE_KNOWN_DAY, INTAKE_REACCOUNT, INTAKES
+from yibao_core.intake import (
+    INTAKE_BOOK,
+    INTAKE_KNOWN_AS_SETTLED,
+    INTAKE_KNOWN_DAY,
+    INTAKE_REACCOUNT,
+    INTAKES,
+    UNPLACED_SHIFT,
+)
 from yibao_core.money import NULL_FEN
-from yibao_core.plan import FOREVER_DAY, CompiledBook
+from yibao_core.plan import FOREVER_DAY, NEEDS_LEVEL, NEEDS_TREATED, CompiledBook
 from yibao_core.policy import FEES, LAYERS, METERED, Policy
 from yibao_core.records import record_fields
 from yibao_core.shards import Settled, no_openings, settle_columns, threads_to_use
@@ -139,20 +146,18 @@ def run(
 
 def raise_unplaced(prepared: Prepared, settled: Settled) -> None:
     """Raise LedgerError where rows were rejected for a place that the ledger has no column for."""
-    absent = [name for name in ("hospital_level", "treated_region", "insured_region") if name not in prepared.present]
-    if not absent or not len(prepared.columns.place):
-        return
-    columns, first = prepared.columns, prepared.history_rows
-    unreadable = np.isin(columns.amounts("total_fee")[first:], NULL_FEN) | np.isin(
-        columns.amounts("eligible_fee")[first:], NULL_FEN
-    )
-    if len(columns.missing):
-        unreadable |= columns.missing[first:] != 0
-    rows = int(((settled.status == RowStatus.MISSING_VALUE) & ~unreadable).sum())
-    if rows:
-        raise LedgerError(
-            [f"ledger: {name}: expected a column: {rows} rows reach a rule that goes by it" for name in absent]
-        )
+    faults = []
+    for name, need in (
+        ("hospital_level", NEEDS_LEVEL),
+        ("treated_region", NEEDS_TREATED),
+        ("insured_region", NEEDS_TREATED),
+    ):
+        lacking = (settled.status == RowStatus.MISSING_VALUE) & (settled.flags >> UNPLACED_SHIFT & need != 0)
+        if name not in prepared.present and lacking.any():
+            rows = int(lacking.sum())
+            faults.append(f"ledger: {name}: expected a column: {rows} rows reach a rule that goes by it")
+    if faults:
+        raise LedgerError(faults)
 
 
 def _is_carried(prepared: Prepared, layer: str, is_fed: bool) -> bool:

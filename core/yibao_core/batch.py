@@ -268,14 +268,13 @@ def settle_people(
             kind = kind_of(work, record)
             status = status_of(work, record)
             original = NOT_SEEN
-            if (
-                # Only a reversal whose original nobody has seen needs a policy of its own; that code wins.
-                status == ELIGIBLE_EXCEEDS_TOTAL
-                and kind == REVERSAL
-                and unseen_status(book, work, record) == NO_POLICY
-                and find_original(work, fields, order, first, end, by_id, record, texts) == NOT_SEEN
-            ):
-                status = NO_POLICY
+            if status == ELIGIBLE_EXCEEDS_TOTAL and kind == REVERSAL:
+                # Its year is its original's; only where nobody has seen that does it need a policy, and that code wins.
+                named = find_original(work, fields, order, first, end, by_id, record, texts)
+                if named != NOT_SEEN:
+                    follow(work, named, record)
+                elif unseen_status(book, work, record) == NO_POLICY:
+                    status = NO_POLICY
             if kind == REVERSAL and status == SETTLED and (row < history_rows or not reaccount):
                 original = find_original(work, fields, order, first, end, by_id, record, texts)
             if row < history_rows:

@@ -78,6 +78,8 @@ MISSING_CELL, MISSING_PERSON, MISSING_DAY = 1, 2, 4
 NO_ORIGINAL = -(2**63)
 # A cell of `place`: a place of the plan, and whether the level or one of the regions could not be read.
 PLACE, LEVEL_UNKNOWN, TREATED_UNKNOWN = 7, 8, 16
+UNPLACED_SHIFT = 8
+"""Flags of a row that is rejected for its place: from this bit on NEEDS_LEVEL and NEEDS_TREATED, as they are lacking."""
 DAY_US = 86_400_000_000
 
 # Settings of the intake.
@@ -361,7 +363,7 @@ def pack_rows(
             elif bill and reaccount and paid > total:
                 status = PAID_EXCEEDS_TOTAL
 
-            flags = 0
+            flags = unknown << UNPLACED_SHIFT if unplaced else 0
             if status == OK and bill:
                 if faults & components_known == 0 and block[BLOCK_COMPONENTS, index] != total:
                     flags |= FEES_DO_NOT_ADD_UP

@@ -166,7 +166,7 @@ def find_original(
 ) -> int:
     """Return the record that a reversal names among its person's records, or NOT_SEEN.
 
-    Of several with that id (then all but a row of the history are rejected) the one that is settled.
+    Of several with that id (then all but a row of the history are rejected) the one that is settled, else the last.
     """
     reverses = reversal + fields[FIELD_REVERSES]
     found = NOT_SEEN
@@ -185,7 +185,7 @@ def find_original(
             high += 1
     for index in range(low, high):
         candidate = rows[index]
-        wanted = found == NOT_SEEN or status_of(work, candidate) == SETTLED
+        wanted = found == NOT_SEEN or status_of(work, found) != SETTLED or status_of(work, candidate) == SETTLED
         if (
             wanted
             and kind_of(work, candidate) != OPENING
