@@ -1,4 +1,4 @@
-"""The command line: `yibao`. Exit codes: 0 done, 1 more rejects than allowed, 2 unusable input.
+"""The command line: `yibao`. Exit codes: 0 done, 1 more rejects than allowed or an example that differs, 2 unusable input.
 
 Nothing here imports numba, numpy or pyarrow before a command needs them: `yibao --help` answers at once.
 """
@@ -13,9 +13,10 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from yibao_core.errors import ParameterError, RecordedAfterChangeError, SettlementError
+from yibao_core.errors import ParameterError, PolicyError, RecordedAfterChangeError, SettlementError
 from yibao_core.policy import LAYERS, Policy
 from yibao_core.policy_file import builtin_ids, check_book, lint_file, read_policy
+from yibao_core.policy_lessons import taught
 from yibao_core.toml_values import hint, shown
 
 try:
@@ -98,12 +99,82 @@ def show(policy: Annotated[str, typer.Argument(metavar="ID|FILE")]) -> None:
     print_policy(read_policy(policy))
 
 
+@policies_app.command()
+def new(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write; it must not be there yet.")],
+    source: Annotated[
+        str | None, typer.Option("--from", metavar="ID", help="Begin with a built-in policy instead of the template.")
+    ] = None,
+    ask: Annotated[bool, typer.Option("--ask", help="Ask for everything, one question after the other.")] = False,
+) -> None:
+    """Begin a policy of your own: a commented template with TODO where the document speaks, then lint it."""
+    from yibao.policy_writing import from_answers, from_policy, from_template, write_new
+
+    if source and ask:
+        raise typer.BadParameter("expected --from or --ask, not both")
+    if file.exists():
+        raise typer.BadParameter(f"{file}: expected a new file, got one that is there already")
+    if ask:
+        text = from_answers(lambda question, default: typer.prompt(question, default=default), _say)
+    else:
+        text = from_policy(source) if source else from_template()
+    write_new(file, text)
+    _say(f"{file}: written; yibao lint {file} says what is still to do")
+
+
+@policies_app.command()
+def schema(cases: Annotated[bool, typer.Option("--cases", help="That of case files.")] = False) -> None:
+    """Print the JSON Schema of policy files, for editors: save it as policy.schema.json beside them."""
+    import json
+
+    from yibao_core.policy_schema import cases_schema, policy_schema
+
+    _say(json.dumps(cases_schema() if cases else policy_schema(), ensure_ascii=False, indent=1))
+
+
+@app.command("test")
+def run_cases(
+    policy: Annotated[str, typer.Argument(metavar="ID|FILE")],
+    cases: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE", help="Case files; else NAME.cases.toml and cases/ beside it.")
+    ] = None,
+) -> None:
+    """Run a policy's worked examples: what each layer should pay, to the fen."""
+    from yibao.policy_cases import case_files, read_cases, run_case
+
+    files = cases or case_files(policy)
+    if not files:
+        stem = Path(policy).stem
+        raise PolicyError(
+            f"{policy}: expected worked examples in {stem}.cases.toml or cases/*.toml beside it, got none"
+        )
+    found = [case for file in files for case in read_cases(file)]
+    differing = 0
+    for case in found:
+        differences = run_case(case, read_policy(policy, case.parameters))
+        differing += bool(differences)
+        _say(f"{'differs' if differences else 'ok     '}  {case.file.name}: {case.title}")
+        for difference in differences:
+            _say(f"    row {difference.row} ({case.source})")
+            _say(*(f"      {what}: expected {wanted}, got {got}" for what, wanted, got in difference.lines))
+            _say(*(f"      | {line}" for line in difference.explanation.splitlines()))
+    _say(f"{len(found)} cases, {differing} differ")
+    if differing:
+        raise typer.Exit(1)
+
+
 @app.command()
 def lint(files: Annotated[list[Path], typer.Argument(metavar="FILE...")]) -> None:
-    """Check policy files, each by itself and all as one book; print every fault."""
+    """Check policy files, each by itself and all as one book; print every fault and what belongs there."""
     faults = {file: lint_file(file) for file in files}
     for file, lines in faults.items():
-        _say(*(lines or [f"{file}: ok"]))
+        for line in lines:
+            _say(line)
+            lesson = taught(line.removeprefix(f"{file}: "))
+            if lesson:
+                _say(f"    {lesson}")
+        if not lines:
+            _say(f"{file}: ok")
     if any(faults.values()):
         raise typer.Exit(2)
     if len(files) > 1:

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 
-from yibao_core.policy import AGE_MAX, CATEGORIES, Amount, Derived, Layer, Policy, Rule, Span
+from yibao_core.policy import AGE_MAX, CATEGORIES, Amount, Derived, Layer, Policy, Rule, Span, Stay
 from yibao_core.toml_values import percent, yuan
 
 PIPE_WIDTH = 120  # where there is no terminal to ask
@@ -168,17 +168,40 @@ def _rule_lines(rule: Rule, layer: Layer) -> str:
     who = "everyone" if set(rule.who) == set(CATEGORIES) else ", ".join(rule.who)
     if not rule.any_age:
         who += f", aged {rule.age_from}" + (" or more" if rule.age_to == AGE_MAX else f" to {rule.age_to}")
+    if rule.goes_by_level:
+        who += f"; hospitals of level {', '.join(map(str, rule.levels))}"
+    if len(rule.treated) == 1:
+        who += f"; treated {rule.treated[0]} the insured city"
     if rule.care_types != layer.care_types:
         who += f"; {', '.join(rule.care_types)}"
     terms = [f"deductible {_amount(rule.deductible_fen)}"]
     terms.append("no yearly limit" if rule.cap_fen is None else f"yearly limit {_amount(rule.cap_fen)}")
     if rule.shared_limit is not None:
         terms.append(f"shares the limit {_amount(rule.shared_limit.limit_fen)} of {rule.shared_limit.account}")
+    if rule.ceiling_bp is not None:
+        share = rule.ceiling_bp.parameter if isinstance(rule.ceiling_bp, Derived) else percent(rule.ceiling_bp)
+        terms.append(f"with all earlier payers at most {share}")
+    terms += _stay_terms(rule.stay) if rule.stay else []
     terms.append(f"on {' + '.join(rule.base)}" + (f" less {', '.join(rule.less)}" if rule.less else ""))
     terms.append("amounts above the deductible" if rule.edges_above_deductible else "amounts include the deductible")
     if rule.parameters:
         terms.append(f"parameters {', '.join(rule.parameters)}")
     return f"{rule.id}: {who}\n{'; '.join(terms)}\n{rule.source}"
+
+
+def _stay_terms(stay: Stay) -> list[str]:
+    terms = ["for each stay by itself" + (", one tier's rate on all of it" if stay.whole else "")]
+    if stay.cap_fen is not None:
+        terms.append(f"at most {_amount(stay.cap_fen)} a stay")
+    if stay.later_bp:
+        terms.append(f"deductible of the 1st, 2nd, … stay {', '.join(map(percent, stay.later_bp))}")
+    if stay.deductible_limit_fen is not None:
+        terms.append(f"deductibles of a year at most {_amount(stay.deductible_limit_fen)}")
+    if stay.once:
+        terms.append("one deductible a year, at the highest level")
+    if stay.referral:
+        terms.append(f"deductible goes on through referrals {stay.referral}")
+    return terms
 
 
 def _parameters(policy: Policy) -> Table:

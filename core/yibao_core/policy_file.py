@@ -32,11 +32,16 @@ from yibao_core.policy import (
     Stay,
     Tier,
 )
+from yibao_core.policy_lessons import todos
 from yibao_core.policy_lint import book_faults, check_policy
 from yibao_core.toml_values import NAME, Faults, Table, hint, shown
 
 FORMAT = 1
 _FOLDER = Path(__file__).parent / "policies"
+BUILTIN_CASES = _FOLDER / "cases"
+"""Worked examples of the built-in policies, file by file."""
+TEMPLATE = _FOLDER / "templates" / "city.toml"
+"""A policy with TODO for everything that only the document can say."""
 _ID = "[a-z0-9-]+"
 _TOP = (
     "format", "id", "title", "document", "region", "supersedes", "rounding", "year_follows", "note",
@@ -60,6 +65,11 @@ _Groups = Mapping[str, tuple[str, ...]]
 def builtin_ids() -> list[str]:
     """Return the ids of the policies that come with the engine."""
     return sorted(path.stem for path in _FOLDER.glob("*.toml"))
+
+
+def builtin_text(policy: str) -> str:
+    """Return the file of a built-in policy as text."""
+    return (_FOLDER / f"{policy}.toml").read_text(encoding="utf-8")
 
 
 def read_policy(source: str | os.PathLike[str], parameters: Mapping[str, object] | None = None) -> Policy:
@@ -114,6 +124,10 @@ def _read(path: Path) -> tuple[dict[str, object], Policy | None, list[str]]:
     faults = Faults()
     policy = _policy(Table(data, "", faults, _TOP))
     check_policy(policy, data, faults)
+    open_places = dict(todos(data))
+    if open_places:  # what else is wrong at these places is that nothing stands there yet
+        rest = [line for line in faults.lines if line.partition(": ")[0] not in open_places]
+        return data, None, [*open_places.values(), *rest]
     return data, None if faults.lines else policy, faults.lines
 
 

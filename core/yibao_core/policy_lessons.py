@@ -1,6 +1,7 @@
 """What each key of a policy file means, and the words in which documents say it: what lint teaches beside a fault."""
 
 import re
+from collections.abc import Iterator
 from typing import NamedTuple
 
 
@@ -80,6 +81,8 @@ _LESSONS = {
 def lesson(path: str) -> Lesson | None:
     """Return what the last known key of a fault's path means, None where it has none (`layers[0].rules[1].cap`: the cap)."""
     keys = [re.sub(r"\[.*", "", part) for part in path.split(".")]
+    if len(keys) == 2 and keys[0] in ("in_force", "known", "window") and keys[1] in ("from", "to"):
+        return _LESSONS[keys[0]]
     return next((_LESSONS[key] for key in reversed(keys) if key in _LESSONS), None)
 
 
@@ -88,5 +91,20 @@ def taught(fault: str) -> str | None:
     found = lesson(fault.partition(": ")[0])
     if found is None:
         return None
-    cited = f'; its source cites a sentence such as "{found.sentence}"' if found.sentence else ""
-    return f"{found.meaning}{cited}"
+    parts = [] if found.meaning in fault else [found.meaning]
+    if found.sentence:
+        parts.append(f'its source cites a sentence such as "{found.sentence}"')
+    return "; ".join(parts) or None
+
+
+def todos(value: object, path: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the path and a fault for each text with TODO in it: what belongs there, and what its source should cite."""
+    if isinstance(value, str) and "TODO" in value:
+        found = lesson(path)
+        yield path, f"{path}: expected {found.meaning if found else 'a value'}, got {value!r}"
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from todos(inner, f"{path}.{key}" if path else key)
+    if isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from todos(inner, f"{path}[{index}]")
