@@ -71,6 +71,10 @@ Columns = Annotated[
 WriteColumns = Annotated[
     str | None, typer.Option(metavar="nhsa", help="Name the settled table's columns as this map does.")
 ]
+RosterFile = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Persons' categories: person_id, category, from, to.")
+]
+RosterModeChoice = Annotated[RosterMode, typer.Option(help="What the roster does to the ledger's categories.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="One a core unless said otherwise.")]
 MaxRejects = Annotated[int, typer.Option(min=0, metavar="N", help="More rejected rows than this: exit code 1.")]
 ShowIds = Annotated[bool, typer.Option("--show-ids", help="Do not mask ids in rejects and reports.")]
@@ -190,6 +194,8 @@ def settle(
     as_known: AsKnown = None,
     opening: Opening = None,
     history: History = None,
+    roster: RosterFile = None,
+    roster_mode: RosterModeChoice = RosterMode.ADD,
     columns: Columns = None,
     write_columns: WriteColumns = None,
     threads: Threads = None,
@@ -201,17 +207,18 @@ def settle(
     from yibao.files import check_output, write_outputs
     from yibao.ledger import column_names, with_names
 
-    check_output(out, _given(ledger, opening, history))
+    check_output(out, _given(ledger, opening, history, roster))
     book, column_map, known = _book(policy, parameters), _column_map(columns), _as_known(as_known)
     column_names(write_columns)
     table = _read(ledger)
-    options = {"opening": _read(opening), "history": _read(history)}
+    options = {"opening": _read(opening), "history": _read(history), "roster": _read(roster)}
     import yibao
 
     with row_progress("settling", table.num_rows, quiet) as progress:
         result = yibao.settle_ledger(
             table,
             book,
+            roster_mode=roster_mode.value,
             as_known=known,
             columns=column_map,
             threads=threads,
@@ -232,12 +239,8 @@ def reaccount(
     policy: Policies,
     out: Out,
     parameters: Parameters = None,
-    roster: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Persons' categories: person_id, category, from, to.")
-    ] = None,
-    roster_mode: Annotated[
-        RosterMode, typer.Option(help="What the roster does to the ledger's categories.")
-    ] = RosterMode.ADD,
+    roster: RosterFile = None,
+    roster_mode: RosterModeChoice = RosterMode.ADD,
     previous: Annotated[
         list[Path] | None,
         typer.Option(metavar="FILE", help="Transfers of an earlier run; only the difference is issued."),
@@ -291,9 +294,9 @@ def reaccount(
     names = (
         "settled", "deltas", "transfers", "transfer_lines", "payment_orders", "decreases", "held", "unrouted", "rejects",
     )  # fmt: skip
-    tables = {name: getattr(result, name) for name in names}
+    tables = {name: getattr(result, name) for name in (*names, *(("roster_changes",) if roster else ()))}
     tables["settled"] = with_names(tables["settled"], write_columns)
-    write_outputs(out, tables, {"transfers", "payment_orders", "rejects"}, result.summary)
+    write_outputs(out, tables, {"transfers", "payment_orders", "rejects", "roster_changes"}, result.summary)
     if not quiet:
         print_summary(result.summary, out)
     _exit_by_rejects(result.summary["rejected"], max_rejects)

@@ -16,6 +16,7 @@ from yibao.money import check_money, from_fen, yuan
 from yibao.payments import Payments, read_previous
 from yibao.result import LedgerResult
 from yibao.roster import Roster
+from yibao.roster_changes import Replayed, RosterChanges, is_replayed, no_changes
 from yibao.run import run
 from yibao.settlement import settled_history
 from yibao.words import mask_of
@@ -50,6 +51,7 @@ class Reaccount:
         settled: Settled,
         compare: Callable[[], "_ChangedRows"],
         route: Callable[[], Payments],
+        roster: RosterChanges | None,
         money: str,
     ) -> None:
         self._result = result
@@ -57,6 +59,7 @@ class Reaccount:
         self._settled = settled
         self._compare = compare
         self._route = route
+        self._roster = roster
         self._money = money
 
     @property
@@ -123,6 +126,11 @@ class Reaccount:
     def unrouted(self) -> pa.Table:
         """Signed parts whose account cannot be named."""
         return self._payments.unrouted
+
+    @cached_property
+    def roster_changes(self) -> pa.Table:
+        """What the roster alone changed, by person and benefit year: categories, and the replay with it less the one without."""
+        return no_changes(self._prepared, self._money) if self._roster is None else self._roster.table
 
     @cached_property
     def summary(self) -> dict[str, Any]:
@@ -192,27 +200,23 @@ def reaccount(
     required = ("catastrophic_paid",) if missing_paid == "zero" else PAID
     listed = Roster(roster, roster_mode) if roster is not None else None
     previous = read_previous(previous_transfers)
-    prepared = prepare(
-        read,
-        settled_history(history, columns),
-        previous.person_ids if previous else None,
-        listed.masks if listed else None,
-        required,
-        threads,
-        book,
-    )
-    supplements = len(prepared.columns.supplement) > 0
-    plan, settled = run(
-        book,
-        prepared,
-        reaccount=True,
-        after_change=_choices(recorded_after_change),
-        forced=frozenset({"assistance", "commercial"} if supplements else ()),
-        threads=threads,
-        report=progress,
-    )
-    _refuse(settled)
-    result = LedgerResult(read, prepared, plan, settled, money, show_ids)
+    past = settled_history(history, columns)
+    choices = _choices(recorded_after_change)
+
+    def replay(
+        part: Ledger, past: Ledger | None, with_roster: bool, report: Callable[[int], None] | None
+    ) -> tuple[Prepared, CompiledBook, Settled]:
+        earlier = previous.person_ids if with_roster and previous else None
+        masks = listed.masks if with_roster and listed else None
+        prepared = prepare(part, past, earlier, masks, required, threads, book)
+        forced = frozenset({"assistance", "commercial"} if len(prepared.columns.supplement) else ())
+        plan, settled = run(
+            book, prepared, reaccount=True, after_change=choices, forced=forced, threads=threads, report=report
+        )
+        _refuse(settled)
+        return prepared, plan, settled
+
+    prepared, plan, settled = replay(read, past, True, progress)
 
     @cache
     def changed() -> _ChangedRows:
@@ -224,7 +228,27 @@ def reaccount(
     def route() -> Payments:
         return _payments(read, prepared, plan, settled, changed(), previous, on_decrease, on_reject, money)
 
-    return Reaccount(result, prepared, settled, changed, route, money)
+    def without_roster(chosen: NDArray[np.bool_]) -> Replayed:
+        first = prepared.history_rows
+        own_past = None if past is None else settled_history(past.table.filter(pa.array(chosen[:first])), columns)
+        part = Ledger(read.table.filter(pa.array(chosen[first:])), columns)
+        alone = replay(part, own_past, False, None)
+        return _replayed(_changed_rows(*alone), alone[2], np.flatnonzero(chosen[first:]))
+
+    changes = None
+    if listed is not None:
+        all_rows = np.arange(len(read))
+        changes = RosterChanges(
+            listed, prepared, plan, settled, lambda: _replayed(changed(), settled, all_rows), without_roster, money
+        )
+    counts = (lambda: changes.summary) if changes is not None else None
+    result = LedgerResult(read, prepared, plan, settled, money, show_ids, counts)
+    return Reaccount(result, prepared, settled, changed, route, changes, money)
+
+
+def _replayed(changed: _ChangedRows, settled: Settled, rows: NDArray[np.int64]) -> Replayed:
+    """Return a replay by the rows of the whole ledger; `rows`: which they are."""
+    return Replayed(rows, is_replayed(settled), rows[changed.rows], changed.deltas)
 
 
 def _one_of(name: str, value: str, allowed: Sequence[str]) -> None:

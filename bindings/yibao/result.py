@@ -1,6 +1,6 @@
 """What comes back from a ledger: the rows with their payments, the rejects, the balances, the summary."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from yibao.book_counts import rows_by_policy, rows_without_policy
 from yibao.columns import Prepared
 from yibao.dates import to_days, to_moments
 from yibao.ids import mask_id, read_ids, taken
@@ -54,6 +55,7 @@ class LedgerResult:
         settled: Settled,
         money: str,
         show_ids: bool,
+        roster_counts: Callable[[], dict[str, Any]] | None = None,
     ) -> None:
         self._ledger = ledger
         self._prepared = prepared
@@ -61,6 +63,7 @@ class LedgerResult:
         self._settled = settled
         self._money = money
         self._show_ids = show_ids
+        self._roster_counts = roster_counts
 
     @cached_property
     def table(self) -> pa.Table:
@@ -180,7 +183,6 @@ class LedgerResult:
             for layer in LAYERS
         }
         total = self._prepared.columns.amounts("total_fee")[self._prepared.history_rows :]
-        policies, rows = np.unique(self._settled.policy[settled], return_counts=True)
         return {
             "rows": len(status),
             "settled": int(settled.sum()),
@@ -190,14 +192,8 @@ class LedgerResult:
             "paid": paid,
             "personal_paid": str(yuan(self._settled.personal_fen.sum())),
             "total_fee": str(yuan(total[settled].sum())),
-            "policies": {
-                self._book.policies[int(index)].id: {
-                    "rows": int(count),
-                    "digest": self._book.policies[int(index)].digest,
-                }
-                for index, count in zip(policies, rows, strict=True)
-                if index < len(self._book.policies)
-            },
+            "policies": rows_by_policy(self._book, self._settled),
+            "no_policy": rows_without_policy(self._book, self._prepared, self._settled),
             "ratios": self._ratios(),
             "violations": self._settled.violations,
             "stale_rows": int(self._settled.counters[COUNT_STALE_ROWS]),
@@ -205,7 +201,7 @@ class LedgerResult:
             "zero_personal_payment": self._listed("ZERO_PERSONAL_PAYMENT"),
             "missing_columns": [name for name in PAID if name not in self._prepared.present],
             "ids_normalised": self._prepared.ids_changed,
-        }
+        } | ({} if self._roster_counts is None else {"roster": self._roster_counts()})
 
     def _ratios(self) -> list[dict[str, str | None]]:
         """Return the average payment ratios that the policies' documents aim at, and what the run reached."""

@@ -1,6 +1,6 @@
 """Rosters: identity periods from files, joined to the ledger's rows by person and service date."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +15,15 @@ from yibao_core.errors import LedgerError
 
 MODES = ("add", "replace")
 _ALWAYS = 10**7
+
+
+class Matches(NamedTuple):
+    """Which entry covers which row of the ledger, pair by pair, and what the ledger itself said."""
+
+    entry: NDArray[np.int64]
+    row: NDArray[np.int64]
+    in_ledger: NDArray[np.bool_]  # by entry: the ledger has rows of its person
+    own_mask: NDArray[Any]  # by row: the ledger's own set of categories
 
 
 class Roster:
@@ -72,10 +81,19 @@ class Roster:
 
         Rows that no entry covers keep the ledger's; a row whose own category is unreadable keeps its fault.
         """
-        ids = same_kind([person_ids, self.person_ids])
-        words = encode(ids)
+        self.matches = self._matched(mask, person_ids, days)
+        entry, row = self.matches.entry, self.matches.row
+        found = np.zeros(len(mask), dtype=np.int16)
+        np.bitwise_or.at(found, row, self.mask[entry])
+        found[mask <= 0] = 0
+        if self.mode == "add":
+            return mask | found
+        return np.where(found > 0, found, mask)
+
+    def _matched(self, mask: NDArray[Any], person_ids: pa.ChunkedArray, days: NDArray[Any]) -> Matches:
+        words = encode(same_kind([person_ids, self.person_ids]))
         persons, listed = words[: len(mask)], words[len(mask) :]
-        candidates = np.flatnonzero(np.isin(persons, listed) & pc.is_valid(person_ids).to_numpy() & (mask > 0))
+        candidates = np.flatnonzero(np.isin(persons, listed) & pc.is_valid(person_ids).to_numpy())
         order = candidates[np.argsort(persons[candidates], kind="stable")]
         start = np.searchsorted(persons[order], listed, side="left")
         end = np.searchsorted(persons[order], listed, side="right")
@@ -84,8 +102,4 @@ class Roster:
         offset = np.arange(len(entry)) - np.repeat(np.cumsum(counts) - counts, counts)
         row = order[np.repeat(start, counts) + offset]
         covered = (days[row] >= self.first[entry]) & (days[row] <= self.last[entry])
-        found = np.zeros(len(mask), dtype=np.int16)
-        np.bitwise_or.at(found, row[covered], self.mask[entry[covered]])
-        if self.mode == "add":
-            return mask | found
-        return np.where(found > 0, found, mask)
+        return Matches(entry[covered], row[covered], counts > 0, mask)

@@ -9,6 +9,8 @@ from yibao.columns import prepare
 from yibao.ledger import PAID, ColumnMap, Ledger
 from yibao.money import check_money
 from yibao.result import LedgerResult
+from yibao.roster import Roster
+from yibao.roster_changes import settled_summary
 from yibao.run import AsKnown, run
 from yibao_core.errors import ClaimError, LedgerError
 from yibao_core.policy import Policy
@@ -20,6 +22,8 @@ def settle_ledger(
     *,
     opening: Any = None,
     history: Any = None,
+    roster: Any = None,
+    roster_mode: str = "add",
     as_known: AsKnown = None,
     threads: int | None = None,
     strict: bool = False,
@@ -33,9 +37,10 @@ def settle_ledger(
     `ledger`: anything Arrow (table, batches, reader, dataset, data frame) with the ledger's columns, under our
     names or those of `columns` ("nhsa", or a mapping ours → theirs). `policy`: one, or several (a book): each row finds
     its own by insured region, service date and `as_known` (a date; "settled_at": what each row's own day knew; None:
-    all). `opening`: the `closing` of an earlier run. `history`: its table, to find the originals of reversals. `strict`: the
-    first reject raises ClaimError. `money`: "decimal128", "decimal64" or "int64_fen". `progress` is told how many
-    rows have been settled since the last call, from the working threads.
+    all). `opening`: the `closing` of an earlier run. `history`: its table, to find the originals of reversals.
+    `roster`: table (person_id, category, from, to) that is added to the ledger's categories, or replaces them
+    (`roster_mode="replace"`). `strict`: the first reject raises ClaimError. `money`: "decimal128", "decimal64" or
+    "int64_fen". `progress` is told how many rows have been settled since the last call, from the working threads.
 
     Raises LedgerError (input that is no ledger), PolicyError, ParameterError.
     """
@@ -44,10 +49,12 @@ def settle_ledger(
     read = Ledger(ledger, columns)
     past = settled_history(history, columns)
     balances = Balances(opening) if opening is not None else None
+    listed = Roster(roster, roster_mode) if roster is not None else None
     prepared = prepare(
         read,
         past,
         balances.person_ids if balances else None,
+        listed.masks if listed else None,
         opening_episode=balances.counted_episodes if balances else None,
         threads=threads,
         book=book,
@@ -60,7 +67,8 @@ def settle_ledger(
         report=progress,
         opening=balances,
     )
-    result = LedgerResult(read, prepared, plan, settled, money, show_ids)
+    counts = (lambda: settled_summary(listed, prepared, plan, settled)) if listed is not None else None
+    result = LedgerResult(read, prepared, plan, settled, money, show_ids, counts)
     if strict and settled.status.any():
         raise_first(result)
     return result

@@ -87,6 +87,12 @@ def print_summary(summary: Mapping[str, Any], out: Path) -> None:
     screen = console()
     screen.print(_counts(summary))
     screen.print(_paid(summary))
+    for ratio in summary["ratios"]:
+        reached = ratio["ratio"] or "nothing eligible"
+        screen.print(
+            f"{ratio['layer']} paid {reached} of the policy-range cost ({ratio['policy']}: {ratio['target']}, {ratio['source']})",
+            soft_wrap=True,
+        )
     if "payments" in summary:
         screen.print(_outcomes(summary["payments"]))
         screen.print(_identity(summary["payments"]), soft_wrap=True)
@@ -95,6 +101,8 @@ def print_summary(summary: Mapping[str, Any], out: Path) -> None:
 
 def _counts(summary: Mapping[str, Any]) -> Table:
     lines = [("rows", summary["rows"]), ("settled", summary["settled"])]
+    policies = summary["policies"]
+    lines += [(f"  by {name}", part["rows"]) for name, part in policies.items() if len(policies) > 1]
     lines += [(f"  {name}", summary[f"rows_{name.replace(' ', '_')}"]) for name in _WINDOW if "payments" in summary]
     lines += [("rejected", summary["rejected"])]
     lines += [(f"  {code}", rows) for code, rows in summary["rejects"].items()]

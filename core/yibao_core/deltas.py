@@ -92,6 +92,22 @@ def row_deltas(
     return Deltas(layers, personal_delta, -(layers.sum(axis=0) + personal_delta))
 
 
+def deltas_by_group(deltas: Deltas, group: Fen, groups: int) -> Deltas:
+    """Return differences added up over the rows of each group."""
+    layers = np.zeros((len(LAYERS), groups), dtype=np.int64)
+    for total, amounts in zip(layers, deltas.layers, strict=True):
+        np.add.at(total, group, amounts)
+    personal, unrouted = np.zeros(groups, dtype=np.int64), np.zeros(groups, dtype=np.int64)
+    np.add.at(personal, group, deltas.personal)
+    np.add.at(unrouted, group, deltas.unrouted)
+    return Deltas(layers, personal, unrouted)
+
+
+def deltas_less(deltas: Deltas, others: Deltas) -> Deltas:
+    """Return by how much differences exceed others of the same rows or groups; each adds up to 0 again."""
+    return Deltas(deltas.layers - others.layers, deltas.personal - others.personal, deltas.unrouted - others.unrouted)
+
+
 def owed_lines(
     deltas: Deltas,
     supplement: NDArray[np.bool_],

@@ -1,0 +1,60 @@
+"""Which policy of a book settled how many rows, by benefit year and insured city; which rows found none, and why."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from yibao.columns import Prepared
+from yibao.dates import day_number
+from yibao_core.accumulators import GROUP_KEY
+from yibao_core.errors import RowStatus
+from yibao_core.plan import FOREVER_DAY, NO_POLICY_INDEX, CompiledBook
+from yibao_core.shards import Settled
+
+NO_POLICY_REASONS = ("no_region", "no_policy_of_region", "not_in_force", "not_yet_known")
+
+
+def rows_by_policy(book: CompiledBook, settled: Settled) -> dict[str, dict[str, Any]]:
+    """Return rows and digest of each policy that settled any, and its rows by year and by city (0: no readable region)."""
+    key = np.maximum(settled.groups[:, GROUP_KEY], 0)  # an episode has no rows of its own
+    year, city = key // 10_000, key % 10_000
+    years, cities = (np.flatnonzero(np.bincount(values)) for values in (year, city))
+    place = np.searchsorted(years, year) * len(cities) + np.searchsorted(cities, city)
+    good = settled.status == 0
+    rows: Any = slice(None) if good.all() else good
+    policies = NO_POLICY_INDEX + 1
+    cells = len(years) * len(cities) * policies
+    code = place[settled.group[rows]] * policies + settled.policy[rows]
+    counts = np.bincount(code, minlength=cells).reshape(len(years), len(cities), policies)
+    return {
+        policy.id: {
+            "rows": int(counts[:, :, index].sum()),
+            "digest": policy.digest,
+            "by_year": _counted(years, counts[:, :, index].sum(axis=1)),
+            "by_city": _counted(cities, counts[:, :, index].sum(axis=0)),
+        }
+        for index, policy in enumerate(book.policies)
+        if counts[:, :, index].any()
+    }
+
+
+def _counted(values: NDArray[Any], counts: NDArray[Any]) -> dict[str, int]:
+    return {str(value): int(count) for value, count in zip(values, counts, strict=True) if count}
+
+
+def rows_without_policy(book: CompiledBook, prepared: Prepared, settled: Settled) -> dict[str, int]:
+    """Return how many rows found no policy for each reason; one policy alone is only ever not in force."""
+    row = prepared.history_rows + np.flatnonzero(settled.status == RowStatus.NO_POLICY)
+    day, regions = prepared.columns.day[row], prepared.columns.region
+    region = regions[row] if len(regions) else np.zeros(len(row), dtype=np.int32)
+    in_region, in_force = np.zeros(len(row), dtype=bool), np.zeros(len(row), dtype=bool)
+    alone = len(book.policies) == 1
+    for policy in book.policies:
+        here = (region // 10 ** (6 - len(policy.region)) == int(policy.region)) | alone
+        last = FOREVER_DAY if policy.in_force.end is None else day_number(policy.in_force.end)
+        in_region |= here
+        in_force |= here & (day_number(policy.in_force.start) <= day) & (day <= last)
+    reasons = np.select([(region == 0) & (not alone), ~in_region, ~in_force], [0, 1, 2], 3)
+    counts = np.bincount(reasons, minlength=len(NO_POLICY_REASONS))
+    return {reason: int(count) for reason, count in zip(NO_POLICY_REASONS, counts, strict=True)}
