@@ -8,11 +8,11 @@ from __future__ import annotations
 import os
 from typing import Any
 
-import baselines
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+import baselines
 import cases
 import yibao
 
