@@ -236,6 +236,19 @@ def test_ids_are_masked_unless_asked_for(yibao: Yibao, bad_ledger: Path, tmp_pat
     assert read_table(tmp_path / "out" / "rejects.csv")["settlement_id"].to_pylist() == ["S2019-000003"]
 
 
+def test_all_tables_come_as_csv_where_asked_for(yibao: Yibao, bad_ledger: Path, tmp_path: Path) -> None:
+    command = ("settle", bad_ledger, "--policy", "weihai-2019", "--out", tmp_path / "out", "--max-rejects", 1)
+    assert yibao(*command).code == 0
+    assert [path.name for path in sorted((tmp_path / "out").glob("*.csv"))] == ["rejects.csv"]
+    assert yibao(*command, "--csv").code == 0
+    assert [path.name for path in sorted((tmp_path / "out").glob("*.csv"))] == [
+        "closing.csv",
+        "rejects.csv",
+        "settled.csv",
+    ]
+    assert len(read_table(tmp_path / "out" / "settled.csv")) == 3
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [

@@ -24,7 +24,9 @@ def test_a_new_policy_is_written_and_lint_says_what_is_to_do(tmp_path: Path) -> 
     linted = run("lint", file)
     assert linted.exit_code == 2
     assert "layers[1].rules[0].deductible: expected what the person bears first, got 'TODO'" in linted.output
-    assert '    its source cites a sentence such as "起付线, 起付标准"' in linted.output
+    assert (
+        '    in rule hardship of catastrophic; its source cites a sentence such as "起付线, 起付标准"' in linted.output
+    )
 
 
 def test_a_new_policy_never_replaces_a_file(tmp_path: Path) -> None:
@@ -43,9 +45,23 @@ def test_a_new_policy_from_another_or_from_answers_not_both(tmp_path: Path) -> N
     assert 'id = "my-city"' in (tmp_path / "c.toml").read_text(encoding="utf-8")
 
 
-def test_answers_that_end_too_early_write_nothing(tmp_path: Path) -> None:
-    assert run("policies", "new", tmp_path / "c.toml", "--ask", answers="my-city\n").exit_code == 1
-    assert not (tmp_path / "c.toml").exists()
+def test_answers_that_end_too_early_leave_the_rest_open(tmp_path: Path) -> None:
+    file = tmp_path / "c.toml"
+    done = run("policies", "new", file, "--ask", answers="my-city\n")
+    assert (done.exit_code, "the rest is left open" in done.output) == (0, True)
+    assert 'id = "my-city"' in file.read_text(encoding="utf-8")
+    assert run("lint", file).exit_code == 2
+
+
+def test_lint_names_rules_by_their_ids_and_notes_what_is_seldom_meant(tmp_path: Path) -> None:
+    file = tmp_path / "city.toml"
+    file.write_text(builtin_text("weihai-2019").replace('rate = "75 %"', "rate = 0.75", 1), encoding="utf-8")
+    done = run("lint", file)
+    assert done.exit_code == 2
+    assert "    in rule hardship of catastrophic; " in done.output
+    noted = run("lint", Path(BUILTIN_CASES).parent / "demo-county.toml")
+    assert noted.exit_code == 0
+    assert "note: basic: hardship_county (for registered_poor, inside) without later_stays" in noted.output
 
 
 @pytest.mark.parametrize("option", [[], ["--cases"]])

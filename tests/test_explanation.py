@@ -33,6 +33,14 @@ def bill(number: Any, total: str, day: int = 1, **cells: Any) -> dict[str, Any]:
     return row | cells
 
 
+def test_the_deductible_and_the_yearly_cap_are_named_where_they_bite() -> None:
+    below = yibao.settle(bill("S1", "10000"), POLICY).explain()
+    assert "  up to 18,000.00: nothing\n  entitled so far 0.00 → 0.00, rounded" in below
+    # 82,000 × 60 % + 100,000 × 65 % + 100,000 × 70 % + 400,000 × 75 % = 484,200; at most 400,000.
+    beyond = yibao.settle(bill("S1", "700000"), POLICY).explain()
+    assert "entitled so far 0.00 → 400,000.00 (the yearly cap), rounded once each to the fen: 400,000.00" in beyond
+
+
 def table(*rows: dict[str, Any]) -> pa.Table:
     names = dict.fromkeys(name for row in rows for name in row)
     return pa.table({name: [row.get(name) for row in rows] for name in names})

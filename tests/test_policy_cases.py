@@ -91,6 +91,25 @@ expected = [{ personal = "18000" }, { personal = "10000" }, { catastrophic = "60
     assert run_case(case, read_policy(city)) == []
 
 
+def test_a_cell_that_a_case_leaves_out_is_empty_not_a_column_that_the_ledger_lacks(tmp_path: Path) -> None:
+    text = (
+        CASES.partition("given")[0].replace("371002", "371302").replace('care_type = "inpatient"', 'care_type = "pku"')
+    )
+    given = 'given = [{ total_fee = "1000", eligible_fee = "0" }]\nexpected = [{ status = "BIRTH_DATE_MISSING" }]'
+    (case,) = read_cases(written(tmp_path / "x.toml", text + given))
+    assert run_case(case, read_policy("linyi-2019")) == []
+
+
+def test_a_case_that_cannot_be_settled_at_all_is_named(tmp_path: Path) -> None:
+    text = CASES.partition("given")[0].replace("371002", "330302")
+    given = 'given = [{ total_fee = "1000", eligible_fee = "1000" }]\nexpected = [{ personal = "1000" }]'
+    (case,) = read_cases(written(tmp_path / "x.toml", text + given))
+    with pytest.raises(
+        yibao.PolicyError, match=r"x\.toml: A year: row 1: wenzhou-2019: parameters.catastrophic_deductible"
+    ):
+        run_case(case, read_policy("wenzhou-2019"))
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [

@@ -243,7 +243,10 @@ def test_claim_by_claim_gives_the_same_and_reads_its_own_closing() -> None:
     assert (second.deductible_borne, second.stay_number) == (Decimal("800.00"), 0)
     assert second.closing[2019, 9902, "basic_deductible"] == (Decimal("1000.00"), 1)
     assert second.closing[2019, 9902, "basic_deductible", "E"] == (Decimal("1000.00"), 1)
-    assert "deductible 1,000.00 (stay 1 of the year, 200.00 borne before): the stay bears 800.00" in second.explain()
+    assert (
+        "deductible 1,000.00 (goes on with the episode of stay 1 of the year, 200.00 borne before, "
+        "1,300.00 left of the year's limit): the stay bears 800.00"
+    ) in second.explain()
 
 
 def _claim(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -315,11 +318,25 @@ def test_a_stay_out_of_range_leaves_no_trace() -> None:
 def test_a_level_that_cannot_be_read_rejects_the_row(level: int | None) -> None:
     rows = [stay(1, "5000", level), stay(2, "5000", 3), stay(3, "100", None, care_type="outpatient")]
     assert [row["status"] for row in settle(rows)] == ["MISSING_VALUE", "SETTLED", "SETTLED"]
+    (reject,) = yibao.settle_ledger(table(rows), COUNTY).rejects.to_pylist()
+    assert (reject["column"], reject["value"]) == ("hospital_level", None if level is None else str(level))
 
 
 def test_a_region_of_treatment_that_is_missing_rejects_the_row() -> None:
     rows = [stay(1, "5000", treated_region=None), stay(2, "5000")]
     assert [row["status"] for row in settle(rows)] == ["MISSING_VALUE", "SETTLED"]
+    (reject,) = yibao.settle_ledger(table(rows), COUNTY).rejects.to_pylist()
+    assert (reject["column"], reject["value"]) == ("treated_region", None)
+
+
+def test_a_ledger_without_episodes_is_settled_and_the_summary_says_so() -> None:
+    rows = table([stay(1, "5000", 1, episode_id="E"), stay(2, "5000", 3, episode_id="E")])
+    assert "episode_id" not in yibao.settle_ledger(rows, COUNTY).summary["missing_columns"]
+    alone = yibao.settle_ledger(rows.drop_columns(["episode_id"]), COUNTY)
+    assert "episode_id" in alone.summary["missing_columns"]
+    assert [str(cell) for cell in alone.table["deductible_borne"].to_pylist()] == ["200.00", "700.00"]
+    elsewhere = yibao.settle_ledger(rows.drop_columns(["episode_id"]), yibao.load_policy("weihai-2019"))
+    assert "episode_id" not in elsewhere.summary["missing_columns"]
 
 
 @pytest.mark.parametrize("name", ["hospital_level", "treated_region"])

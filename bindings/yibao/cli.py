@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from yibao_core.errors import ParameterError, PolicyError, RecordedAfterChangeError, SettlementError
 from yibao_core.policy import LAYERS, Policy
-from yibao_core.policy_file import builtin_ids, check_book, lint_file, read_policy
-from yibao_core.policy_lessons import taught
+from yibao_core.policy_file import builtin_ids, check_book, lint_lines, read_policy
 from yibao_core.toml_values import hint, shown
 
 try:
@@ -78,6 +77,7 @@ RosterModeChoice = Annotated[RosterMode, typer.Option(help="What the roster does
 Threads = Annotated[int | None, typer.Option(min=1, help="One a core unless said otherwise.")]
 MaxRejects = Annotated[int, typer.Option(min=0, metavar="N", help="More rejected rows than this: exit code 1.")]
 ShowIds = Annotated[bool, typer.Option("--show-ids", help="Do not mask ids in rejects and reports.")]
+AllCsv = Annotated[bool, typer.Option("--csv", help="All tables as CSV, too, not only the short ones.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no summary.")]
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -119,7 +119,8 @@ def new(
     if file.exists():
         raise typer.BadParameter(f"{file}: expected a new file, got one that is there already")
     if ask:
-        text = from_answers(lambda question, default: typer.prompt(question, default=default), _say)
+        _say("Enter alone leaves an answer open: lint asks for it again. Ctrl-D leaves all the rest open.")
+        text = from_answers(_asked, _say)
     else:
         text = from_policy(source) if source else from_template()
     write_new(file, text)
@@ -170,16 +171,14 @@ def run_cases(
 @app.command()
 def lint(files: Annotated[list[Path], typer.Argument(metavar="FILE...")]) -> None:
     """Check policy files, each by itself and all as one book; print every fault and what belongs there."""
-    faults = {file: lint_file(file) for file in files}
-    for file, lines in faults.items():
-        for line in lines:
-            _say(line)
-            lesson = taught(line.removeprefix(f"{file}: "))
-            if lesson:
-                _say(f"    {lesson}")
-        if not lines:
-            _say(f"{file}: ok")
-    if any(faults.values()):
+    faulty = False
+    for file in files:
+        faults, notes = lint_lines(file)
+        faulty |= bool(faults)
+        for line, lesson in faults:
+            _say(line, *([f"    {lesson}"] if lesson else []))
+        _say(*notes, *([] if faults else [f"{file}: ok"]))
+    if faulty:
         raise typer.Exit(2)
     if len(files) > 1:
         check_book([read_policy(file) for file in files])
@@ -201,6 +200,7 @@ def settle(
     threads: Threads = None,
     max_rejects: MaxRejects = 0,
     show_ids: ShowIds = False,
+    csv: AllCsv = False,
     quiet: Quiet = False,
 ) -> None:
     """Settle every row of a ledger under a policy, or under a book of several."""
@@ -227,7 +227,7 @@ def settle(
             **options,
         )
     tables = {"settled": with_names(result.table, write_columns), "rejects": result.rejects, "closing": result.closing}
-    write_outputs(out, tables, {"rejects"}, result.summary)
+    write_outputs(out, tables, set(tables) if csv else {"rejects"}, result.summary)
     if not quiet:
         print_summary(result.summary, out)
     _exit_by_rejects(result.summary["rejected"], max_rejects)
@@ -262,6 +262,7 @@ def reaccount(
     threads: Threads = None,
     max_rejects: MaxRejects = 0,
     show_ids: ShowIds = False,
+    csv: AllCsv = False,
     quiet: Quiet = False,
 ) -> None:
     """Settle a paid ledger again under a policy as known now, and say who is owed the difference."""
@@ -296,7 +297,8 @@ def reaccount(
     )  # fmt: skip
     tables = {name: getattr(result, name) for name in (*names, *(("roster_changes",) if roster else ()))}
     tables["settled"] = with_names(tables["settled"], write_columns)
-    write_outputs(out, tables, {"transfers", "payment_orders", "rejects", "roster_changes"}, result.summary)
+    short = {"transfers", "payment_orders", "rejects", "roster_changes"}
+    write_outputs(out, tables, set(tables) if csv else short, result.summary)
     if not quiet:
         print_summary(result.summary, out)
     _exit_by_rejects(result.summary["rejected"], max_rejects)
@@ -339,6 +341,13 @@ def main() -> None:
         at = traceback.extract_tb(error.__traceback__)[-1]
         sys.stderr.write(f"yibao: unexpected {type(error).__name__} in {Path(at.filename).name}, line {at.lineno}\n")
         sys.exit(2)
+
+
+def _asked(question: str, default: str) -> str | None:
+    try:
+        return str(typer.prompt(question, default=default, show_default=bool(default)))
+    except typer.Abort:
+        return None
 
 
 def _say(*lines: str) -> None:

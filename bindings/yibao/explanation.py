@@ -44,9 +44,11 @@ class StayTrace:
 
     deductible: Decimal  # as the rule has it
     number: int  # in the year, 0 where stays are not counted
+    goes_on: bool  # with the deductible of an episode that this stay began
     share_percent: Decimal  # of the deductible, for this number
     credit: Decimal  # borne earlier in the episode, or in the year
     borne: Decimal
+    deductible_left: Decimal | None  # of the limit on the year's deductibles, None where there is none
     cap: Decimal | None  # the most that one stay is paid
 
 
@@ -70,6 +72,7 @@ class LayerTrace:
     left: Decimal
     recorded: Decimal
     paid: Decimal
+    capped: bool = False  # the yearly cap holds the entitlement after this row
     ceiling_left: Decimal | None = None  # None: the rule has no ceiling
     stay: "StayTrace | None" = None  # of a rule per stay; the entitlement is then the stay's own
 
@@ -101,6 +104,7 @@ def read_trace(trace: NDArray[np.int64], book: CompiledBook) -> tuple[LayerTrace
                 left=yuan(part[trace_words.TRACE_LEFT_FEN]),
                 recorded=yuan(part[trace_words.TRACE_RECORDED_FEN]),
                 paid=yuan(part[trace_words.TRACE_PAID_FEN]),
+                capped=computed and bool(part[trace_words.TRACE_CAPPED] == 1),
                 ceiling_left=_ceiling(part),
                 stay=_stay(part) if part[trace_words.TRACE_PER_STAY] == 1 else None,
             )
@@ -114,13 +118,15 @@ def _ceiling(part: NDArray[np.int64]) -> Decimal | None:
 
 
 def _stay(part: NDArray[np.int64]) -> StayTrace:
-    cap = part[trace_words.TRACE_STAY_CAP_FEN]
+    cap, limit_left = part[trace_words.TRACE_STAY_CAP_FEN], part[trace_words.TRACE_DEDUCTIBLE_LEFT_FEN]
     return StayTrace(
         deductible=yuan(part[trace_words.TRACE_DEDUCTIBLE_FEN]),
         number=int(part[trace_words.TRACE_STAY_NUMBER]),
         share_percent=Decimal(int(part[trace_words.TRACE_STAY_SHARE_BP])).scaleb(-2),
         credit=yuan(part[trace_words.TRACE_CREDIT_FEN]),
+        goes_on=bool(part[trace_words.TRACE_STAY_GOES_ON] == 1),
         borne=yuan(part[trace_words.TRACE_BORNE_FEN]),
+        deductible_left=yuan(limit_left) if limit_left >= 0 else None,
         cap=yuan(cap) if cap < YEAR_MAX_FEN else None,
     )
 
@@ -175,6 +181,9 @@ def _computed(step: LayerTrace) -> list[str]:
         f"  cumulative this year {step.cumulative_before:,} → {step.cumulative_after:,}",
         *(_borne(step.stay) if step.stay else ()),
     ]
+    first = step.tiers[0].lower if step.tiers else Decimal(0)
+    if not step.stay and step.cumulative_before < first:
+        lines.append(f"  up to {first:,}: nothing")
     for tier in step.tiers:
         if tier.part:
             upper = "" if tier.upper >= 9 * 10**9 else f" to {tier.upper:,}"
@@ -186,8 +195,8 @@ def _computed(step: LayerTrace) -> list[str]:
         lines.append(f"  entitled for this stay, rounded once to the fen: {whole:,}")
     else:
         lines.append(
-            f"  entitled so far {step.entitled_before:,} → {step.entitled_after:,}, rounded once each to the fen: "
-            f"{whole:,}"
+            f"  entitled so far {step.entitled_before:,} → {step.entitled_after:,}"
+            f"{' (the yearly cap)' if step.capped else ''}, rounded once each to the fen: {whole:,}"
         )
     if step.paid != whole:
         limits = {"yearly cap": step.cap_left, "shared limit": step.limit_left, "bill": step.left}
@@ -204,11 +213,14 @@ def _borne(stay: StayTrace) -> list[str]:
     """Return how much of the deductible the stay bears, and why not all of it."""
     reasons = []
     if stay.number:
-        reasons.append(f"stay {stay.number} of the year")
+        goes_on = "goes on with the episode of " if stay.goes_on else ""
+        reasons.append(f"{goes_on}stay {stay.number} of the year")
     if stay.share_percent != 100:
         reasons.append(f"{_percent(stay.share_percent)} % of it")
     if stay.credit:
         reasons.append(f"{stay.credit:,} borne before")
+    if stay.deductible_left is not None:
+        reasons.append(f"{stay.deductible_left:,} left of the year's limit")
     why = f" ({', '.join(reasons)})" if reasons else ""
     return [f"  deductible {stay.deductible:,}{why}: the stay bears {stay.borne:,}"]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from yibao.ledger import KNOWN, MONEY
-from yibao_core.errors import ClaimError, PolicyError, RowStatus
+from yibao_core.errors import ClaimError, PolicyError, RowStatus, SettlementError
 from yibao_core.policy import LAYERS, Policy
 from yibao_core.policy_file import BUILTIN_CASES, builtin_ids, read_policy
 from yibao_core.toml_values import Faults, Table, hint, shown, yuan_to_fen
@@ -22,6 +22,8 @@ _CASE = ("title", "source", "parameters", "given", "expected")
 _AMOUNTS = (*LAYERS, "personal", "deductible_borne")
 _EXPECTED = (*_AMOUNTS, "stay_number", "status", "flags")
 _DAYS = ("service_date", "birth_date", "settled_at")
+_ASKED = ("birth_date", "hospital_level", "treated_region", "insured_region")
+"""What some rules ask a row for: a case that says nothing of it has an empty cell there, not a ledger without the column."""
 
 
 class Case(NamedTuple):
@@ -81,7 +83,10 @@ def read_cases(file: Path) -> list[Case]:
 
 
 def run_case(case: Case, policy: Policy) -> list[Difference]:
-    """Settle the case's rows one after the other, each person's on his own balances; return what differs."""
+    """Settle the case's rows one after the other, each person's on his own balances; return what differs.
+
+    SettlementError, with file, case and row, where the policy cannot settle a row at all (a required parameter is missing).
+    """
     from yibao.single import Settlement, settle
 
     openings: dict[Any, Any] = {}
@@ -89,11 +94,15 @@ def run_case(case: Case, policy: Policy) -> list[Difference]:
     found = []
     for number, (row, expected) in enumerate(zip(case.given, case.expected, strict=True), start=1):
         person = row.get("person_id")
+        claim = dict.fromkeys(_ASKED) | row
         try:
-            one = settle(row, policy, opening=openings.get(person), original=settled.get(row.get("reverses")))
+            one = settle(claim, policy, opening=openings.get(person), original=settled.get(row.get("reverses")))
         except ClaimError as error:
             lines = _compare(expected, {"status": error.code})
             explanation = str(error)
+        except SettlementError as error:
+            place = f"{case.file}: {case.title}: row {number}"
+            raise PolicyError([f"{place}: {line}" for line in str(error).splitlines()]) from None
         else:
             openings[person], settled[row["settlement_id"]] = one.closing, one
             lines, explanation = _compare(expected, _got(one)), one.explain()

@@ -10,16 +10,18 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from yibao.book_counts import rows_by_policy, rows_without_policy
-from yibao.columns import Prepared
+from yibao.columns import Prepared, region_codes
 from yibao.dates import to_days, to_moments
 from yibao.ids import mask_id, read_ids, taken
 from yibao.ledger import IDS, MONEY, PAID, REQUIRED, Ledger
 from yibao.money import from_fen, yuan
+from yibao.stays import PLACED_BY, level_codes
 from yibao_core.accumulators import GROUP_BALANCES, GROUP_BEGAN, GROUP_ID_ROW, GROUP_KEY, GROUP_ROWS
 from yibao_core.claim import COUNT_STALE_ROWS
 from yibao_core.errors import RowStatus
-from yibao_core.intake import NO_ORIGINAL
+from yibao_core.intake import NO_ORIGINAL, UNPLACED_SHIFT
 from yibao_core.money import NOT_FEN, NULL_FEN, ROW_MAX_FEN
+from yibao_core.parameters import refers
 from yibao_core.plan import CompiledBook
 from yibao_core.policy import LAYERS
 from yibao_core.ratios import policy_range_ratios
@@ -199,9 +201,14 @@ class LedgerResult:
             "stale_rows": int(self._settled.counters[COUNT_STALE_ROWS]),
             "full_reimbursement": self._listed("FULL_REIMBURSEMENT"),
             "zero_personal_payment": self._listed("ZERO_PERSONAL_PAYMENT"),
-            "missing_columns": [name for name in PAID if name not in self._prepared.present],
+            "missing_columns": self._missing_columns(),
             "ids_normalised": self._prepared.ids_changed,
         } | ({} if self._roster_counts is None else {"roster": self._roster_counts()})
+
+    def _missing_columns(self) -> list[str]:
+        """Return the columns that the ledger lacks and the run could do without: payments, and episodes where rules follow them."""
+        asked = [*PAID, *(("episode_id",) if any(map(refers, self._book.policies)) else ())]
+        return [name for name in asked if not self._ledger.has(name)]
 
     def _ratios(self) -> list[dict[str, str | None]]:
         """Return the average payment ratios that the policies' documents aim at, and what the run reached."""
@@ -260,7 +267,7 @@ class LedgerResult:
 
     def _candidates(self, code: RowStatus) -> Sequence[str]:
         if code == RowStatus.MISSING_VALUE:
-            return (*REQUIRED, "catastrophic_paid")
+            return (*REQUIRED, "catastrophic_paid", *PLACED_BY)
         if code == RowStatus.AMOUNT_OUT_OF_RANGE:
             return (*MONEY, YEARLY)
         if code in (RowStatus.AMOUNT_NOT_FEN, RowStatus.WRONG_SIGN):
@@ -272,6 +279,8 @@ class LedgerResult:
         by_amount = (RowStatus.AMOUNT_NOT_FEN, RowStatus.AMOUNT_OUT_OF_RANGE, RowStatus.WRONG_SIGN)
         if code not in (*by_amount, RowStatus.MISSING_VALUE) or name == YEARLY:
             return np.ones(len(rows), dtype=bool)
+        if name in PLACED_BY:
+            return self._is_unplaced(name, rows)
         if name not in MONEY:
             return self._is_missing(name, rows)
         amounts = self._prepared.columns.amounts(name)[self._prepared.history_rows + rows]
@@ -301,6 +310,13 @@ class LedgerResult:
             cells = read_ids(cells, name)[0]
         missing: NDArray[np.bool_] = pc.is_null(cells).to_numpy()
         return missing
+
+    def _is_unplaced(self, name: str, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return which cells of a column that some rules go by cannot be read, in rows that such a rule asked."""
+        cells = pa.chunked_array([taken(self._ledger.column(name), rows)])
+        unread = level_codes(cells, name) < 0 if name == "hospital_level" else region_codes(cells, name) == 0
+        asked: NDArray[np.bool_] = self._settled.flags[rows] >> UNPLACED_SHIFT & PLACED_BY[name] != 0
+        return unread & asked
 
 
 def flag_texts(flags: NDArray[Any]) -> pa.Array:

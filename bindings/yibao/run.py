@@ -11,6 +11,7 @@ from yibao.balances import Balances
 from yibao.columns import Prepared
 from yibao.dates import day_number
 from yibao.ledger import PAID
+from yibao.stays import PLACED_BY
 from yibao_core.claim import (
     COUNT_NEEDS,
     OPTION_AFTER_CHANGE,
@@ -30,7 +31,7 @@ from yibao_core.intake import (
     UNPLACED_SHIFT,
 )
 from yibao_core.money import NULL_FEN
-from yibao_core.plan import FOREVER_DAY, NEEDS_LEVEL, NEEDS_TREATED, CompiledBook
+from yibao_core.plan import FOREVER_DAY, CompiledBook
 from yibao_core.policy import FEES, LAYERS, METERED, Policy
 from yibao_core.records import record_fields
 from yibao_core.shards import Settled, no_openings, settle_columns, threads_to_use
@@ -147,11 +148,7 @@ def run(
 def raise_unplaced(prepared: Prepared, settled: Settled) -> None:
     """Raise LedgerError where rows were rejected for a place that the ledger has no column for."""
     faults = []
-    for name, need in (
-        ("hospital_level", NEEDS_LEVEL),
-        ("treated_region", NEEDS_TREATED),
-        ("insured_region", NEEDS_TREATED),
-    ):
+    for name, need in PLACED_BY.items():
         lacking = (settled.status == RowStatus.MISSING_VALUE) & (settled.flags >> UNPLACED_SHIFT & need != 0)
         if name not in prepared.present and lacking.any():
             rows = int(lacking.sum())

@@ -11,9 +11,12 @@ from yibao.ids import one_chunk, same_kind, words
 from yibao.words import level_index, look_up
 from yibao_core.intake import LEVEL_UNKNOWN, TREATED_UNKNOWN
 from yibao_core.money import NOT_FEN, NULL_FEN
-from yibao_core.plan import OUTSIDE, UNGRADED
+from yibao_core.plan import NEEDS_LEVEL, NEEDS_TREATED, OUTSIDE, UNGRADED
 from yibao_core.policy import LEVELS
 from yibao_core.records import NO_EPISODE, NO_STAY, NUMBER_NONE, SHIFT_BORNE
+
+PLACED_BY = {"hospital_level": NEEDS_LEVEL, "treated_region": NEEDS_TREATED, "insured_region": NEEDS_TREATED}
+"""Columns that rules go by, and the bit that the kernels note of a row that shows none."""
 
 
 class Episodes(NamedTuple):

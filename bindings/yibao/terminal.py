@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 
-from yibao_core.policy import AGE_MAX, CATEGORIES, Amount, Derived, Layer, Policy, Rule, Span, Stay
+from yibao_core.policy import AGE_MAX, CATEGORIES, Amount, Derived, Layer, Parameter, Policy, Rule, Span, Stay
 from yibao_core.toml_values import percent, yuan
 
 PIPE_WIDTH = 120  # where there is no terminal to ask
@@ -65,21 +65,28 @@ def print_policy(policy: Policy) -> None:
     head.add_row("document", policy.document + (f", issued {policy.issued}" if policy.issued else ""))
     head.add_row("region", policy.region)
     head.add_row("in force", f"{_days(policy.in_force)} ({policy.in_force.source})")
-    head.add_row("known from", str(policy.known_from))
+    head.add_row("known from", str(policy.known_from) + (f" ({policy.known_source})" if policy.known_source else ""))
     if policy.window is not None:
         head.add_row("window", f"{_days(policy.window)} ({policy.window.source})")
     if policy.supersedes:
         head.add_row("supersedes", ", ".join(policy.supersedes))
     head.add_row("rounding", f"{policy.rounding}, once a layer, to the fen")
-    head.add_row("favour", " > ".join(policy.favour))
+    head.add_row("favour", " > ".join(policy.favour) + (f" ({policy.favour_source})" if policy.favour_source else ""))
     if policy.note:
         head.add_row("note", policy.note)
     screen.print(Padding(head, (0, 0, 1, 2)))
     for layer in policy.layers:
         _print_layer(screen, layer)
+    for ratio in policy.ratios:
+        screen.print(f"aim of {ratio.layer}  {', '.join(ratio.care_types)}", style="bold")
+        aim = (
+            f"on average {percent(ratio.target_bp)} of the policy-range cost, reported with every run ({ratio.source})"
+        )
+        screen.print(Padding(aim, (0, 0, 1, 2)))
     if policy.parameters:
         screen.print("parameters", style="bold")
-        screen.print(Padding(_parameters(policy), (0, 0, 0, 2)))
+    for parameter in policy.parameters:
+        screen.print(Padding(_parameter_lines(parameter), (0, 0, 1, 2)))
 
 
 def print_summary(summary: Mapping[str, Any], out: Path) -> None:
@@ -93,6 +100,8 @@ def print_summary(summary: Mapping[str, Any], out: Path) -> None:
             f"{ratio['layer']} paid {reached} of the policy-range cost ({ratio['policy']}: {ratio['target']}, {ratio['source']})",
             soft_wrap=True,
         )
+    if "episode_id" in summary["missing_columns"]:
+        screen.print("no column episode_id: every stay bore a deductible of its own, referred or not", soft_wrap=True)
     if "payments" in summary:
         screen.print(_outcomes(summary["payments"]))
         screen.print(_identity(summary["payments"]), soft_wrap=True)
@@ -212,20 +221,19 @@ def _stay_terms(stay: Stay) -> list[str]:
     return terms
 
 
-def _parameters(policy: Policy) -> Table:
-    table = _table("name", "unit", "meaning", "for", "needed", "default", "source")
-    for parameter in policy.parameters:
-        written = yuan if parameter.unit == "yuan" else percent
-        table.add_row(
-            parameter.name,
-            parameter.unit,
-            parameter.meaning,
-            ", ".join(parameter.per_category) or "everyone",
-            "yes" if parameter.required else "no",
-            "" if parameter.default is None else written(parameter.default),
-            parameter.source,
-        )
-    return table
+def _parameter_lines(parameter: Parameter) -> str:
+    written = yuan if parameter.unit == "yuan" else percent
+    low, high = parameter.minimum, parameter.maximum
+    terms = ["needed by the rows that reach its rules" if parameter.required else "its rules are left out without it"]
+    if parameter.default is not None:
+        terms = [f"{written(parameter.default)} unless given"]
+    if parameter.per_category:
+        terms.append(f"a value each for {', '.join(parameter.per_category)}")
+    if low is not None:
+        terms.append(f"at least {written(low)}")
+    if high is not None:
+        terms.append(f"at most {yuan(high) if isinstance(high, Derived) else written(high)}")
+    return f"{parameter.name} ({parameter.unit}): {parameter.meaning}\n{'; '.join(terms)}\n{parameter.source}"
 
 
 def _table(*columns: str) -> Table:

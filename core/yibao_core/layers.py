@@ -32,6 +32,7 @@ FEES_COUNT = len(FEES)
     TRACE_TIERS_AFTER_FEN_BP,  # *
     TRACE_ENTITLED_BEFORE_FEN,  # *
     TRACE_ENTITLED_AFTER_FEN,  # *
+    TRACE_CAPPED,  # * 1: the tiers would pay more than the yearly cap
     TRACE_CAP_LEFT_FEN,
     TRACE_LIMIT_LEFT_FEN,
     TRACE_LEFT_FEN,
@@ -44,10 +45,12 @@ FEES_COUNT = len(FEES)
     TRACE_STAY_SHARE_BP,  # of the deductible, for a later stay
     TRACE_CREDIT_FEN,  # borne earlier in the episode, or in the year
     TRACE_BORNE_FEN,
+    TRACE_STAY_GOES_ON,  # 1: with an episode's deductible, it began no stay
+    TRACE_DEDUCTIBLE_LEFT_FEN,  # of the limit on the year's deductibles, -1: there is none
     TRACE_STAY_CAP_FEN,
     TRACE_TIERS,  # *
     TRACE_FIRST_TIER,
-) = range(27)
+) = range(30)
 (
     TRACE_TIER_LOWER_FEN,
     TRACE_TIER_UPPER_FEN,

@@ -37,6 +37,12 @@ def counts_stays(policy: Policy) -> bool:
     return any(rule.stay is not None and is_usable(policy, rule) for rule in rules)
 
 
+def refers(policy: Policy) -> bool:
+    """Return whether a usable rule goes on with the deductible through an episode of referrals."""
+    rules = policy.layer(METERED).rules
+    return any(rule.stay is not None and bool(rule.stay.referral) and is_usable(policy, rule) for rule in rules)
+
+
 def uses(rule: Rule) -> Iterator[tuple[str, Derived, str]]:
     """Yield each value of `rule` that comes from a parameter: its path inside the rule, itself, its unit."""
     places: list[tuple[str, Amount | None, str]] = [("deductible", rule.deductible_fen, "yuan")]

@@ -212,6 +212,8 @@ class Policy:
     favour: tuple[str, ...]  # categories, the first that a person has counts
     layers: tuple[Layer, ...]
     issued: date | None = None
+    known_source: str = ""
+    favour_source: str = ""
     window: Span | None = None
     supersedes: tuple[str, ...] = ()
     rounding: str = "half_up"  # or "down"

@@ -32,7 +32,8 @@ from yibao_core.policy import (
     Stay,
     Tier,
 )
-from yibao_core.policy_lessons import todos
+from yibao_core.policy_advice import notes
+from yibao_core.policy_lessons import taught, todos
 from yibao_core.policy_lint import book_faults, check_policy
 from yibao_core.toml_values import NAME, Faults, Table, hint, shown
 
@@ -89,6 +90,13 @@ def read_policy(source: str | os.PathLike[str], parameters: Mapping[str, object]
 def lint_file(path: str | os.PathLike[str]) -> list[str]:
     """Return the faults of a policy file, one line each; empty when it can be used."""
     return [f"{os.fspath(path)}: {line}" for line in _read(Path(path))[2]]
+
+
+def lint_lines(path: str | os.PathLike[str]) -> tuple[list[tuple[str, str | None]], list[str]]:
+    """Return each fault of a policy file with what it teaches (None: nothing), and the notes on a file without faults."""
+    data, policy, faults = _read(Path(path))
+    lines = [(f"{os.fspath(path)}: {line}", taught(line, data)) for line in faults]
+    return lines, [] if policy is None else [f"{os.fspath(path)}: note: {line}" for line in notes(policy)]
 
 
 def check_book(policies: Sequence[Policy]) -> None:
@@ -149,10 +157,6 @@ def _policy(top: Table) -> Policy:
     known = top.table("known", ("from", "issued", "source"))
     groups = _groups(top)
     favour = top.table("favour", ("order", "source"))
-    if favour is not None:
-        favour.text("source")
-    if known is not None:
-        known.text("source")
     return Policy(
         id=top.text("id", _ID),
         title=top.text("title"),
@@ -161,8 +165,10 @@ def _policy(top: Table) -> Policy:
         in_force=_span(top, "in_force") or Span(date.min),
         known_from=(known.day("from") if known is not None else None) or date.min,
         issued=known.day("issued", required=False) if known is not None else None,
+        known_source=known.text("source") if known is not None else "",
         window=_span(top, "window", required=False),
         favour=favour.names("order", CATEGORIES) if favour is not None else (),
+        favour_source=favour.text("source") if favour is not None else "",
         supersedes=top.words("supersedes", _ID),
         rounding=top.choice("rounding", ("half_up", "down"), "half_up"),
         year_follows=top.choice("year_follows", ("service_date", "settled_at"), "service_date"),

@@ -1,7 +1,7 @@
 """What each key of a policy file means, and the words in which documents say it: what lint teaches beside a fault."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 
@@ -69,7 +69,7 @@ _LESSONS = {
     "deductible_limit": Lesson("the most that the stays of a year bear of their deductibles together", "年度内累计起付标准不超过…元"),
     "deductible_once": Lesson("true: a year bears one deductible, at its highest level", "一个年度内只计算一次起付线, 按最高级别医疗机构"),
     "referral": Lesson("stays of one episode bear only the difference to the higher deductible: \"inside\" the city or \"anywhere\"", "转诊住院患者连续计算起付线"),
-    "source": Lesson("where it stands: the article, and the sentence itself", "二(二)2: 全省贫困人口大病保险起付标准统一降至5000元"),
+    "source": Lesson("where it stands: the article, and the sentence itself", "二(二)2: …"),
     "note": Lesson("what a reader should know about the whole file", ""),
     "order": Lesson("all nine categories, the best treated first", ""),
     "categories": Lesson("the categories behind the name", "低保对象、特困人员"),
@@ -78,23 +78,55 @@ _LESSONS = {
 }  # fmt: skip
 
 
+_LAYER_SENTENCES = {
+    "basic": "住院起付标准…元，报销比例…%", "catastrophic": "大病保险起付线…元，…以上部分给予…%补偿", "special_drug": "特药…",
+    "assistance": "医疗救助…比例…%，年度限额…元", "institution_reduction": "医疗机构减免…", "commercial": "医疗商业补充保险…",
+    "reassistance": "再救助…", "pku": "苯丙酮尿症…",
+}  # fmt: skip
+
+
 def lesson(path: str) -> Lesson | None:
-    """Return what the last known key of a fault's path means, None where it has none (`layers[0].rules[1].cap`: the cap)."""
+    """Return what the last known key of a fault's path means, None where it has none (`layers[0].rules[1].cap`: the cap).
+
+    The sentence that a source should cite is that of what it stands beside.
+    """
     keys = [re.sub(r"\[.*", "", part) for part in path.split(".")]
+    if keys[-1] == "source":
+        sentences = (_LESSONS[key].sentence for key in reversed(keys) if key in _LESSONS and key != "source")
+        return _LESSONS["source"]._replace(sentence=next(filter(None, sentences), _LESSONS["source"].sentence))
     if len(keys) == 2 and keys[0] in ("in_force", "known", "window") and keys[1] in ("from", "to"):
         return _LESSONS[keys[0]]
     return next((_LESSONS[key] for key in reversed(keys) if key in _LESSONS), None)
 
 
-def taught(fault: str) -> str | None:
-    """Return the line that teaches beside a fault `path: expected X, got Y`."""
-    found = lesson(fault.partition(": ")[0])
-    if found is None:
-        return None
-    parts = [] if found.meaning in fault else [found.meaning]
-    if found.sentence:
-        parts.append(f'its source cites a sentence such as "{found.sentence}"')
+def taught(fault: str, data: Mapping[str, object] | None = None) -> str | None:
+    """Return the line that teaches beside a fault `path: expected X, got Y`; `data` is the file, to name rules by their ids."""
+    path = fault.partition(": ")[0]
+    found = lesson(path)
+    layer, rule = _named(path, data or {})
+    parts = [f"in rule {rule} of {layer}" if rule else f"in layer {layer}"] if layer else []
+    if found is not None and found.meaning not in fault:
+        parts.append(found.meaning)
+    sentence = found.sentence if found is not None else ""
+    if layer and path.endswith(".source"):
+        sentence = _LAYER_SENTENCES.get(layer, sentence)
+    if sentence:
+        parts.append(f'its source cites a sentence such as "{sentence}"')
     return "; ".join(parts) or None
+
+
+def _named(path: str, data: Mapping[str, object]) -> tuple[str, str]:
+    """Return the names of the layer and the rule that a path leads into, as far as the file has them."""
+    place = re.match(r"layers\[([0-9]+)\](?:\.rules\[([0-9]+)\])?", path)
+    names = ["", ""]
+    inner: object = data
+    for index, key, name in ((1, "layers", "name"), (2, "rules", "id")):
+        if place is None or place[index] is None or not isinstance(inner, Mapping):
+            break
+        listed = inner.get(key)
+        inner = listed[int(place[index])] if isinstance(listed, list) and int(place[index]) < len(listed) else None
+        names[index - 1] = str(inner.get(name, "")) if isinstance(inner, Mapping) else ""
+    return names[0], names[1]
 
 
 def todos(value: object, path: str = "") -> Iterator[tuple[str, str]]:

@@ -11,8 +11,10 @@ from yibao_core.layers import (
     TRACE_CEILING_LEFT_FEN,
     TRACE_CREDIT_FEN,
     TRACE_DEDUCTIBLE_FEN,
+    TRACE_DEDUCTIBLE_LEFT_FEN,
     TRACE_PER_STAY,
     TRACE_STAY_CAP_FEN,
+    TRACE_STAY_GOES_ON,
     TRACE_STAY_NUMBER,
     TRACE_STAY_SHARE_BP,
     base_fen,
@@ -20,7 +22,7 @@ from yibao_core.layers import (
     limit_left_fen,
     pay_layer,
 )
-from yibao_core.money import BP, round_fen
+from yibao_core.money import BP, YEAR_MAX_FEN, round_fen
 from yibao_core.plan import (
     EXTENSION_ABOVE,
     EXTENSION_CAP_FEN,
@@ -173,6 +175,11 @@ def pay_extended(
         trace[out + TRACE_STAY_SHARE_BP] = share
         trace[out + TRACE_CREDIT_FEN] = credit
         trace[out + TRACE_BORNE_FEN] = borne
+        trace[out + TRACE_STAY_GOES_ON] = 1 if number > 0 and not begins else 0
+        limit = book[extension + EXTENSION_LIMIT_FEN]
+        if number > 0 and limit < YEAR_MAX_FEN:
+            borne_before = balances[place(at + 2 * book[extension + EXTENSION_METER])]
+            trace[out + TRACE_DEDUCTIBLE_LEFT_FEN] = max(0, limit - borne_before)
         trace[out + TRACE_STAY_CAP_FEN] = book[extension + EXTENSION_CAP_FEN]
     paid = min(
         entitled,

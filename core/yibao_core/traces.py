@@ -10,6 +10,7 @@ from yibao_core.layers import (
     TRACE_BASE_BEFORE_FEN,
     TRACE_BASE_FEN,
     TRACE_BORNE_FEN,
+    TRACE_CAPPED,
     TRACE_ENTITLED_AFTER_FEN,
     TRACE_ENTITLED_BEFORE_FEN,
     TRACE_FIRST_TIER,
@@ -27,11 +28,13 @@ from yibao_core.layers import (
     TRACE_TIERS_AFTER_FEN_BP,
     TRACE_TIERS_BEFORE_FEN_BP,
 )
+from yibao_core.money import BP
 from yibao_core.plan import (
     COMPUTED,
     EXTENDED,
     EXTENSION_ABOVE,
     EXTENSION_WHOLE,
+    RULE_CAP_FEN,
     RULE_EXTENSION,
     RULE_FIRST_TIER,
     RULE_TIERS,
@@ -41,7 +44,7 @@ from yibao_core.plan import (
     TIER_WIDTH,
 )
 from yibao_core.stays import stay_entitled_fen, tier_of_all
-from yibao_core.tiers import entitled_fen, pay_tiers, tier_part
+from yibao_core.tiers import entitled_fen, pay_tiers, sum_tiers, tier_part
 
 
 @kernel
@@ -67,6 +70,7 @@ def fill_trace(book: Words, half_fen_bp: int, stride: int, trace: Words) -> None
         else:
             trace[out + TRACE_TIERS_BEFORE_FEN_BP] = pay_tiers(before, book, rule)
             trace[out + TRACE_TIERS_AFTER_FEN_BP] = pay_tiers(after, book, rule)
+            trace[out + TRACE_CAPPED] = 1 if sum_tiers(after, book, rule) > book[rule + RULE_CAP_FEN] * BP else 0
             trace[out + TRACE_ENTITLED_BEFORE_FEN] = entitled_fen(before, book, rule, half_fen_bp)
             trace[out + TRACE_ENTITLED_AFTER_FEN] = entitled_fen(after, book, rule, half_fen_bp)
         trace[out + TRACE_TIERS] = book[rule + RULE_TIERS]
