@@ -115,14 +115,15 @@ def test_policies_show_tells_tiers_amounts_and_sources(yibao: Yibao) -> None:
     for part in (
         "威医保发〔2019〕37号, issued 2019-08-12",
         "2019-01-01 to 2019-08-31 (三(一))",
-        "known from 2019-09-01",
+        "known from 2019-09-01 (三(一): 自2019年9月1日起实施新政策)",
         "supersedes shandong-2017",
         "hardship: registered_poor, destitute, dibao, severe_disability",
         "deductible 5,000; no yearly limit; on eligible_fee less basic; amounts include the deductible",
         "5,000 100,000 65 % 100,000 300,000 75 % 300,000 85 %",
         "deductible 18,000; yearly limit 400,000",
         "二(二): 起付标准为1.8万元",
-        "assistance_rate percent",
+        "assistance_rate (percent): ",
+        "its rules are left out without it; a value each for registered_poor, destitute, dibao, severe_disability",
     ):
         assert part in text, part
 
