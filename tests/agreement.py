@@ -57,9 +57,40 @@ PARAMETERS: dict[str, dict[str, Any]] = {
         "special_drug_deductible": "20000",
         "special_drug_rate": "40 %",
         "special_drug_limit": "200000",
+        "orphan_deductible": "300",
+        "orphan_rate": "55 %",
+        "orphan_limit": "9000",
+        "outpatient_deductible": "100.01",
+        "outpatient_rate": {
+            "destitute": "50 %",
+            "dibao": "40 %",
+            "registered_poor": "33.33 %",
+            "severe_disability": "20 %",
+        },
+        **BASIC,
     },
     "wenzhou-2019": {"catastrophic_deductible": "20000", "others_rate": {"orphan": "65.55 %"}},
     "fuxin-2020": {"disposable_income": "30001.01", **BASIC},
+}
+OTHER: dict[str, dict[str, Any]] = {
+    **PARAMETERS,
+    "weihai-2019": {
+        "assistance_deductible": {"dibao": "500", "destitute": "0"},
+        "assistance_rate": {"dibao": "66.67 %", "destitute": "100 %"},
+        "assistance_limit": {"dibao": "20000", "destitute": "30000"},
+        "special_drug_deductible": "20000",
+        "special_drug_rate": "40 %",
+        "special_drug_limit": "200000",
+    },
+    "linyi-2019": PARAMETERS["linyi-2019"]
+    | {"special_drug_deductible": "10000", "special_drug_rate": "50 %", "special_drug_limit": "100000"},
+    "wenzhou-2019": {
+        "catastrophic_deductible": "18000",
+        "catastrophic_rate": "70 %",
+        "dibao_rate": "80 %",
+        "marginal_rate": "65.5 %",
+        "assistance_limit": {"dibao": "90000.01"},
+    },
 }
 LEAST = {
     "demo-city": PARAMETERS["demo-city"],

@@ -20,7 +20,8 @@ import oracle
 
 Row = dict[str, Any]
 
-EDGES_FEN = (50_005, *(
+# 1,500,051 and on: half of an income of 30,001.01, and 50,000 and 100,000 above it.
+EDGES_FEN = (50_005, 1_500_051, 6_500_051, 11_500_051, *(
     yuan * 100
     for yuan in (
         100, 200, 300, 600, 1_000, 1_500, 2_000, 3_000, 5_000, 6_000, 10_000, 12_000, 18_000, 20_000, 48_000, 50_000,
@@ -29,7 +30,8 @@ EDGES_FEN = (50_005, *(
 ))  # fmt: skip
 CATEGORY_CELLS = (
     "ordinary", "ordinary", "ordinary", "ordinary", "dibao", "低保,特困", "registered_poor", "建档立卡、低保", "low_income",
-    "低边", "severe_disability", "因病致贫;ordinary", "orphan",
+    "低边", "severe_disability", "因病致贫;ordinary", "orphan", "特困", "低边,建档立卡", "因病致贫、低边", "建档立卡;低收入救助对象",
+    "贫困重度残疾人，低边",
 )  # fmt: skip
 LEVELS = (*(1, 2, 3, 9) * 12, None, 4)  # there is no level 4
 CARE_TYPES = ("inpatient", "inpatient", "inpatient", "outpatient", "chronic_outpatient", "special_drug", "pku")

@@ -712,6 +712,7 @@ class Reader:
 
     columns: frozenset[str]
     required: tuple[str, ...] = REQUIRED
+    counts_stays: bool = False
 
     def __post_init__(self) -> None:
         missing = [name for name in self.required if name not in self.columns]
@@ -775,6 +776,8 @@ class Reader:
         if is_duplicate:
             bill.reject("DUPLICATE_SETTLEMENT")
             return
+        if self.counts_stays and "deductible_borne" in self.columns:
+            own_share.append(row.get("deductible_borne"))
         amounts = [cell for cell in (*fees, *payments, *own_share) if cell is not None]
         if NOT_FEN in amounts:
             bill.reject("AMOUNT_NOT_FEN")
@@ -1039,13 +1042,22 @@ class Person:
             known = _day(_moment(bill.row["settled_at"]))
         assert not isinstance(known, str)
         bill.policy = policy_of(self.book, bill.region, bill.service_date, known)
+        if bill.policy is None and not bill.from_history:
+            return
+        if bill.from_history:  # a policy of that day, a category as it was settled with (0001.13)
+            bill.policy = self._settled_by(bill, bill.policy)
+        elif self.recategorise is not None:
+            self.recategorise(bill)
         if bill.policy is None:
             return
-        if self.recategorise is not None:
-            self.recategorise(bill)
         bill.category = bill.policy.favoured(bill.categories)
         birth = _day(bill.row.get("birth_date")) if "birth_date" in self.reader.columns else None
         bill.age = None if birth is None else age_on(birth, bill.service_date)
+
+    def _settled_by(self, bill: Bill, found: OraclePolicy | None) -> OraclePolicy | None:
+        """Return the policy that a row of the history was settled by, as its table says; None where it is not in the book."""
+        named = bill.row.get("policy_id")
+        return found if named is None else next((policy for policy in self.book if policy.id == named), None)
 
     def admit(self, bill: Bill) -> None:
         """Apply the codes that need the policy, the original or the earlier rows (§4, §5, §8)."""
@@ -1132,6 +1144,7 @@ class Outcome:
     stale_rows: int = 0
     deductible_borne: int | None = None
     stay_number: int | None = None
+    categories: frozenset[str] = frozenset()
 
 
 Closing = dict[YearKey, dict[str, tuple[int, int]]]
@@ -1291,6 +1304,8 @@ def history_of(rows: Sequence[Row], columns: Collection[str], result: Result) ->
         | {PAID_COLUMNS[layer]: paid for layer, paid in outcome.paid.items()}
         | {"status": outcome.status, "personal_paid": outcome.personal}
         | {"deductible_borne": outcome.deductible_borne, "stay_number": outcome.stay_number}
+        | {"policy_id": outcome.policy}
+        | ({"category": ",".join(sorted(outcome.categories))} if outcome.categories else {})
         for row, outcome in zip(rows, result.outcomes, strict=True)
     ]
 
@@ -1325,9 +1340,10 @@ def settle_ledger(
     opening: Mapping[YearKey, Mapping[str, tuple[int, int]]] | None = None,
     opening_episodes: Mapping[EpisodeKey, tuple[int, int, int]] | None = None,
     history: Sequence[Row] | None = None,
+    recategorise: Callable[[Bill], None] | None = None,
 ) -> Result:
     """Settle every row of a ledger; nothing depends on the order of the input (§4)."""
-    reader = Reader(frozenset(columns))
+    reader = Reader(frozenset(columns), counts_stays=any(policy.has_meter for policy in book))
     check_book(book, columns, as_known)
     past = read_history(history)
     years: Years = {
@@ -1338,7 +1354,8 @@ def settle_ledger(
     bills, people = group_people(rows, reader)
     stale: dict[int, int] = {}
     for person_id, own_bills in people.items():
-        desk = Desk(Person(own_bills, past.get(person_id, ()), reader, book, as_known), years, meter)
+        person = Person(own_bills, past.get(person_id, ()), reader, book, as_known, recategorise=recategorise)
+        desk = Desk(person, years, meter)
         desk.settle()
         stale |= desk.stale
     return Result([_outcome(bill, stale.get(bill.index, 0)) for bill in bills], closing_of(years), meter.closing())
@@ -1349,6 +1366,7 @@ def _outcome(bill: Bill, stale_rows: int) -> Outcome:
         return Outcome(bill.status, frozenset(), dict.fromkeys(LAYERS), None, None)
     assert bill.policy is not None
     outcome = Outcome(bill.status, frozenset(bill.flags), {**bill.paid}, bill.personal, bill.policy.id, stale_rows)
+    outcome.categories = bill.categories
     if bill.moved is not None:
         sign = -1 if bill.is_reversal else 1
         outcome.deductible_borne = sign * bill.moved.borne_fen

@@ -78,6 +78,15 @@ def _inpatient_assistance(parameters: Parameters, category: str) -> Rule:
     return Rule(steps, "assistance_inpatient", INPATIENT, one, shared_limit=yearly, missing="area")
 
 
+def _orphans_assistance(parameters: Parameters) -> list[Rule]:
+    """事实无人抚养儿童 (二(二)3 六): as the pooling area says, nothing where it says nothing."""
+    if not {"orphan_deductible", "orphan_rate", "orphan_limit"} <= set(parameters):
+        return []
+    steps = Schedule((Tier(fen(str(parameters["orphan_deductible"])), rate(str(parameters["orphan_rate"]))),), None)
+    yearly = ("assistance_year", fen(str(parameters["orphan_limit"])))
+    return [Rule(steps, "assistance_inpatient", INPATIENT, frozenset({"orphan"}), shared_limit=yearly)]
+
+
 def _outpatient_assistance(parameters: Parameters, category: str) -> Rule:
     """一定金额的门诊救助: none where the pooling area has set none."""
     deductible = value_for(parameters, "outpatient_deductible", category)
@@ -124,6 +133,7 @@ def _linyi_layers(parameters: Parameters) -> tuple[Layer, ...]:
             "recorded",
             (
                 *(_inpatient_assistance(parameters, category) for category in helped),
+                *_orphans_assistance(parameters),
                 *(_outpatient_assistance(parameters, category) for category in helped),
             ),
         ),
@@ -291,7 +301,7 @@ _LINYI_PARAMETERS = _BASIC_PARAMETERS | frozenset(
     {"poorest_rate", "poorest_limit", "outpatient_deductible", "outpatient_rate"}
     | {
         f"{stem}_{part}"
-        for stem in ("area", "catastrophic", "special_drug")
+        for stem in ("area", "orphan", "catastrophic", "special_drug")
         for part in ("deductible", "rate", "limit")
     }
 )

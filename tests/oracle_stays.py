@@ -107,7 +107,8 @@ class Meter:
         # Nobody bears more than the deductible, whatever such a refund has taken from the meter (0004.1: "lower").
         borne_now_fen = min(base_fen, due_fen, max(0, due_fen - borne_fen))
         if terms.limit_fen is not None:
-            borne_now_fen = min(borne_now_fen, max(0, terms.limit_fen - borne_this_year_fen))
+            # No deductible grows by what such a refund took from the year, either (0004.12).
+            borne_now_fen = min(borne_now_fen, max(0, terms.limit_fen - max(0, borne_this_year_fen)))
         return Moved(borne_now_fen, 0 if continues else number, key)
 
     def book(self, moved: Moved, year: int) -> None:

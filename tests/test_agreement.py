@@ -35,7 +35,7 @@ def test_the_scenes_hold_what_they_should() -> None:
 
     status: set[str] = set()
     flags: set[str] = set()
-    for seed in range(90):
+    for seed in range(130):
         scene = agreement_runs.scene(seed, ROWS)
         table = yibao.settle_ledger(ledgers.to_arrow(scene.rows, scene.columns), scene.engine).table
         status |= set(table["status"].to_pylist())

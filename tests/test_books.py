@@ -183,7 +183,7 @@ def test_each_row_of_seven_policies_finds_its_own_and_the_summary_counts_them(as
         for name, value in (("by_year", year), ("by_city", place // 100)):
             counts[name][str(value)] = counts[name].get(str(value), 0) + 1
     assert result.summary["policies"] == policies
-    assert result.summary["no_policy"] == reasons
+    assert result.summary["no_policy"] == reasons | {"original_of_another_book": 0}
     assert result.summary["rejects"].get("NO_POLICY", 0) == sum(reasons.values())
 
 
@@ -197,7 +197,9 @@ def test_one_policy_alone_is_only_ever_not_in_force() -> None:
     ]
     engine, judge = books([NEW])
     result = settle(rows, engine, judge)
-    assert result.summary["no_policy"] == {NO_REGION: 0, NOT_THERE: 0, NOT_IN_FORCE: 1, NOT_KNOWN: 0}
+    assert result.summary["no_policy"] == {
+        NO_REGION: 0, NOT_THERE: 0, NOT_IN_FORCE: 1, NOT_KNOWN: 0, "original_of_another_book": 0,
+    }  # fmt: skip
     assert result.summary["policies"][NEW]["by_city"] == {"0": 1, "1201": 1}
     assert result.summary["policies"][NEW]["by_year"] == {"2019": 2}
 

@@ -114,8 +114,8 @@ def test_policies_show_tells_tiers_amounts_and_sources(yibao: Yibao) -> None:
     text = re.sub(r"\s+", " ", run.out)
     for part in (
         "威医保发〔2019〕37号, issued 2019-08-12",
-        "2019-01-01 to 2019-08-31 (三(一))",
-        "known from 2019-09-01 (三(一): 自2019年9月1日起实施新政策)",
+        "2019-01-01 to 2019-08-31 (三(一): ",
+        "known from 2019-09-01 (三(一): 确保自2019年9月1日起实施新政策)",
         "supersedes shandong-2017",
         "hardship: registered_poor, destitute, dibao, severe_disability",
         "deductible 5,000; no yearly limit; on eligible_fee less basic; amounts include the deductible",

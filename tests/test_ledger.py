@@ -8,6 +8,7 @@ import subprocess
 import sys
 from datetime import date, datetime
 from decimal import Decimal
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -408,3 +409,14 @@ def test_a_settled_table_can_be_written_under_the_national_names() -> None:
     assert written["hifmi_pay_recorded"].to_pylist() == ["1.00"]
     assert not set(written.column_names) & (set(NHSA) - {"category"})
     assert with_names(settled, None) is settled or with_names(settled, None).equals(settled)
+
+
+def test_fractions_of_a_fen_are_rounded_as_the_policy_says(tmp_path: Path) -> None:
+    """Section 1: half up, unless the policy says down; 25,000.01 → 7,000.01 × 60 % = 4,200.006."""
+    text = (files("yibao_core") / "policies" / "weihai-2019.toml").read_text(encoding="utf-8")
+    down = tmp_path / "down.toml"
+    down.write_text(text.replace('rounding = "half_up"', 'rounding = "down"'), encoding="utf-8")
+    fee = pa.array([Decimal("25000.01")], pa.decimal128(18, 2))
+    for policy, expected in ((down, "4200.00"), ("weihai-2019", "4200.01")):
+        table = yibao.settle_ledger(ledger(1, total_fee=fee, eligible_fee=fee), yibao.load_policy(policy)).table
+        assert table["catastrophic_paid"].to_pylist() == [Decimal(expected)]

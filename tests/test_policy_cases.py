@@ -54,8 +54,59 @@ def test_cases_are_found_beside_the_policy_and_in_a_folder(city: Path, tmp_path:
     beside = written(tmp_path / "city.cases.toml", CASES)
     inside = written(tmp_path / "cases" / "a.toml", CASES)
     written(tmp_path / "cases" / "b.toml", CASES.replace("my-city", "another-city"))
-    written(tmp_path / "cases" / "c.toml", "not = [toml")
+    written(tmp_path / "another.toml", city.read_text(encoding="utf-8").replace("my-city", "another-city"))
     assert case_files(str(city)) == [beside, inside]
+
+
+def test_a_case_file_that_nobody_would_run_is_told(city: Path, tmp_path: Path) -> None:
+    broken = written(tmp_path / "cases" / "c.toml", "not = [toml")
+    assert case_files(str(city)) == [broken]
+    with pytest.raises(yibao.PolicyError, match=r"c\.toml: expected a TOML file in UTF-8"):
+        read_cases(broken)
+    written(tmp_path / "cases" / "d.toml", CASES.replace("my-city", "my_city"))
+    with pytest.raises(yibao.PolicyError, match=r'd.toml: policy: .*got "my_city"; did you mean my-city'):
+        case_files(str(city))
+    (tmp_path / "cases" / "d.toml").unlink()
+    written(tmp_path / "city.cases.toml", CASES.replace("my-city", "weihai-2019"))
+    with pytest.raises(yibao.PolicyError, match=r'city.cases.toml: policy: .*got "weihai-2019"'):
+        case_files(str(city))
+
+
+def test_a_case_is_settled_as_the_ledger_that_it_is(city: Path, tmp_path: Path) -> None:
+    """A second reversal, rows priced on a total that no longer stands, an id that stands twice."""
+    given = """given = [
+    { settlement_id = "A", total_fee = "30000", eligible_fee = "30000" },
+    { settlement_id = "B", total_fee = "20000", eligible_fee = "20000" },
+    { settlement_id = "C", reverses = "A", total_fee = "-30000", eligible_fee = "-30000" },
+    { settlement_id = "D", reverses = "A", total_fee = "-30000", eligible_fee = "-30000" },
+    { settlement_id = "E", total_fee = "1", eligible_fee = "1" },
+    { settlement_id = "E", total_fee = "1", eligible_fee = "1" },
+]
+expected = [
+    { catastrophic = "7200", personal = "22800" },
+    { catastrophic = "12000", personal = "8000" },
+    { catastrophic = "-7200", personal = "-22800", flags = ["STALE_AFTER_REVERSAL"] },
+    { status = "REVERSAL_NOT_WHOLE" },
+    { status = "DUPLICATE_SETTLEMENT" },
+    { status = "DUPLICATE_SETTLEMENT" },
+]
+"""
+    (case,) = read_cases(written(tmp_path / "x.toml", CASES.partition("given")[0] + given))
+    assert run_case(case, read_policy(city)) == []
+
+
+@pytest.mark.parametrize(
+    "text", ["cases = 5", "cases = {}", CASES.partition("given")[0] + "given = 5\nexpected = 2020-01-01"]
+)
+def test_lists_that_are_none_are_told(text: str, tmp_path: Path) -> None:
+    with pytest.raises(yibao.PolicyError, match="expected a list of tables"):
+        read_cases(written(tmp_path / "x.toml", 'policy = "my-city"\n' + text.replace('policy = "my-city"', "")))
+
+
+def test_an_id_of_twenty_digits_is_text(city: Path, tmp_path: Path) -> None:
+    text = CASES.replace('person_id = "P1"', "person_id = 99999999999999999999").replace(', flags = ["NO_RULE"]', "")
+    (case,) = read_cases(written(tmp_path / "x.toml", text))
+    assert run_case(case, read_policy(city)) == []
 
 
 def test_a_case_passes_with_reversals_rejects_and_flags(city: Path, tmp_path: Path) -> None:
@@ -104,9 +155,7 @@ def test_a_case_that_cannot_be_settled_at_all_is_named(tmp_path: Path) -> None:
     text = CASES.partition("given")[0].replace("371002", "330302")
     given = 'given = [{ total_fee = "1000", eligible_fee = "1000" }]\nexpected = [{ personal = "1000" }]'
     (case,) = read_cases(written(tmp_path / "x.toml", text + given))
-    with pytest.raises(
-        yibao.PolicyError, match=r"x\.toml: A year: row 1: wenzhou-2019: parameters.catastrophic_deductible"
-    ):
+    with pytest.raises(yibao.PolicyError, match=r"x\.toml: A year: wenzhou-2019: parameters.catastrophic_deductible"):
         run_case(case, read_policy("wenzhou-2019"))
 
 

@@ -47,8 +47,8 @@ WEIHAI_FAULTS = [
     ("from = 2019-09-01", "from = 2019-09-01T00:00:00", "known.from", "expected a date"),
     ("[known]", "[knwon]", "known", "expected a table with from, issued, source, got nothing"),
     ("[known]", "[knwon]", "knwon", "did you mean known?"),
-    ('source = "三(一): 自2019年9月1日起实施新政策"', 'source = ""', "known.source", 'expected text, got ""'),
-    ('to = 2019-08-31\nsource = "三(一)"', "to = 2019-08-31", "window.source", "got nothing"),
+    ('source = "三(一): 确保自2019年9月1日起实施新政策"', 'source = ""', "known.source", 'expected text, got ""'),
+    ('to = 2019-08-31\nsource = ', "to = 2019-08-31\nnote = ", "window.source", "got nothing"),
     ('source = "二(二) names', 'sauce = "二(二) names', "favour.source", "got nothing"),
     ('"orphan", "ordinary"]', '"orphan"]', "favour.order", "without ordinary"),
     ('"orphan", "ordinary"]', '"orphan", "dibao", "ordinary"]', "favour.order[8]", 'each name once, got "dibao" again'),
@@ -249,7 +249,11 @@ def test_weihai_reads_as_the_notice_says() -> None:
     assert hardship.tiers == (Tier(500_000, 6_500), Tier(10_000_000, 7_500), Tier(30_000_000, 8_500))
     assert (hardship.deductible_fen, hardship.cap_fen, everyone.cap_fen) == (500_000, None, 40_000_000)
     assert everyone.who == CATEGORIES
-    assert policy.window == Span(date(2019, 1, 1), date(2019, 8, 31), "三(一)")
+    assert policy.window == Span(
+        date(2019, 1, 1),
+        date(2019, 8, 31),
+        "三(一): 按新政策对2019年1月1日至8月31日期间发生的居民医疗保障费用重新核算并补报",
+    )
     assert (policy.known_from, policy.issued) == (date(2019, 9, 1), date(2019, 8, 12))
 
 

@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date
+from pathlib import Path
 
 import pytest
 
 from yibao_core.errors import PolicyError
 from yibao_core.policy import Policy, Span
-from yibao_core.policy_file import builtin_ids, check_book, read_policy
+from yibao_core.policy_file import builtin_ids, builtin_text, check_book, lint_file, read_policy
 
 
 def book(*changes: Mapping[str, object]) -> list[Policy]:
@@ -42,3 +43,23 @@ def test_a_book_that_cannot_stand_says_why(changes: list[Mapping[str, object]], 
     with pytest.raises(PolicyError) as caught:
         check_book(book(*changes))
     assert any(fault.startswith(line) for fault in caught.value.faults), caught.value.faults
+
+
+def test_no_account_is_named_like_the_one_that_counts_stays(tmp_path: Path) -> None:
+    """Decision 0004: all rules of basic insurance count on one meter, and nothing else does."""
+    layer = 'name = "catastrophic"\n'
+    text = builtin_text("demo-county").replace(layer, layer + 'account = "basic_deductible"\n')
+    file = tmp_path / "county.toml"
+    file.write_text(text, encoding="utf-8")
+    assert lint_file(file) == [
+        f'{file}: layers[1].account: expected another name: basic_deductible counts the stays of basic, got "basic_deductible"'
+    ]
+    county, weihai = read_policy("demo-county"), read_policy("weihai-2019")
+    layers = tuple(
+        replace(each, account="basic_deductible") if each.name == "catastrophic" else each for each in weihai.layers
+    )
+    check_book([county, weihai])
+    with pytest.raises(
+        PolicyError, match=r"weihai-2019: layers\[1\]\.account: expected another name: .* of demo-county"
+    ):
+        check_book([county, replace(weihai, layers=layers)])

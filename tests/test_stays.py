@@ -571,3 +571,34 @@ def test_what_is_wrong_with_such_a_rule_is_told(layer: str, keys: str, message: 
 
 def test_rules_for_other_places_do_not_cover_each_other() -> None:
     assert [rule.id for rule in COUNTY.layer("basic").rules[3:7]] == ["hardship_county", "township", "county", "city"]
+
+
+def test_a_year_below_zero_leaves_no_more_than_the_limit(tmp_path: Path) -> None:
+    """0004.12: no deductible ever grows by refunds of stays that nobody has seen."""
+    text = (files("yibao_core") / "policies" / "demo-county.toml").read_text(encoding="utf-8")
+    file = tmp_path / "county.toml"
+    file.write_text(
+        text.replace('deductible = "1000"', 'deductible = "2000"').replace('from = "1000"', 'from = "2000"')
+    )
+    policy = yibao.load_policy(file)
+    unseen = reversal(1, stay(0, "5000")) | {"basic_paid": "-1750", "deductible_borne": "-1000", "stay_number": 1}
+    first = yibao.settle_ledger(table([unseen]), policy)
+    assert ("basic_deductible", Decimal("-1000.00")) in [
+        (row["account"], row["base"]) for row in first.closing.to_pylist()
+    ]
+    second = yibao.settle_ledger(table([stay(2, "5000")]), policy, opening=first.closing)
+    assert second.table["deductible_borne"].to_pylist() == [Decimal("1500.00")]
+
+
+def test_a_limit_on_the_rules_own_account_is_a_years_limit(tmp_path: Path) -> None:
+    """0001.5: what is left of the shared limit, too; the account may be the rule's own."""
+    text = (files("yibao_core") / "policies" / "wenzhou-2019.toml").read_text(encoding="utf-8")
+    cap = 'cap = { parameter = "assistance_limit" }'
+    assert cap in text
+    limit = 'cap = "none"\nshared_limit = { account = "assistance", limit = { parameter = "assistance_limit" } }'
+    file = tmp_path / "wenzhou.toml"
+    file.write_text(text.replace(cap, limit), encoding="utf-8")
+    rows = [stay(number, "80000", category="低保", insured_region=330302) for number in (1, 2, 3)]
+    for source in (file, "wenzhou-2019"):
+        policy = yibao.load_policy(source, {"catastrophic_deductible": "1000000"})
+        assert paid(rows, "assistance", policy) == ["56000.00", "24000.00", "0.00"]

@@ -40,8 +40,11 @@ class Balances:
         self.episode_ids = self._episodes(table)
         self.count_stays = "stays" in table.column_names and table["stays"].null_count < len(table)
         if self.count_stays:
-            stays = pc.fill_null(table["stays"], 0)
-            self.paid_fen = self.paid_fen + self._whole(stays, "stays", -65_535, 65_535)  # an account has either
+            stays = table["stays"]
+            numbers = self._whole(stays.filter(pc.is_valid(stays)), "stays", -65_535, 65_535)
+            counted = np.flatnonzero(pc.is_valid(stays).to_numpy())
+            self.paid_fen = self.paid_fen.copy()
+            self.paid_fen[counted] += numbers  # an account has either
         if self.person_ids.null_count:
             raise LedgerError("opening: person_id: expected no null")
 

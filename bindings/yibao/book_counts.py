@@ -9,10 +9,11 @@ from yibao.columns import Prepared
 from yibao.dates import day_number
 from yibao_core.accumulators import GROUP_KEY
 from yibao_core.errors import RowStatus
+from yibao_core.intake import NO_ORIGINAL
 from yibao_core.plan import FOREVER_DAY, NO_POLICY_INDEX, CompiledBook
 from yibao_core.shards import Settled
 
-NO_POLICY_REASONS = ("no_region", "no_policy_of_region", "not_in_force", "not_yet_known")
+NO_POLICY_REASONS = ("no_region", "no_policy_of_region", "not_in_force", "not_yet_known", "original_of_another_book")
 
 
 def rows_by_policy(book: CompiledBook, settled: Settled) -> dict[str, dict[str, Any]]:
@@ -55,6 +56,11 @@ def rows_without_policy(book: CompiledBook, prepared: Prepared, settled: Settled
         last = FOREVER_DAY if policy.in_force.end is None else day_number(policy.in_force.end)
         in_region |= here
         in_force |= here & (day_number(policy.in_force.start) <= day) & (day <= last)
-    reasons = np.select([(region == 0) & (not alone), ~in_region, ~in_force], [0, 1, 2], 3)
+    other = np.zeros(len(row), dtype=bool)
+    if len(prepared.columns.policy) and len(
+        prepared.columns.reverses
+    ):  # a reversal goes by the policy that settled its original
+        other = in_force & (prepared.columns.reverses[row] != NO_ORIGINAL)
+    reasons = np.select([(region == 0) & (not alone), ~in_region, ~in_force, other], [0, 1, 2, 4], 3)
     counts = np.bincount(reasons, minlength=len(NO_POLICY_REASONS))
     return {reason: int(count) for reason, count in zip(NO_POLICY_REASONS, counts, strict=True)}

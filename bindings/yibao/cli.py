@@ -169,10 +169,10 @@ def run_cases(
 
 
 @app.command()
-def lint(files: Annotated[list[Path], typer.Argument(metavar="FILE...")]) -> None:
+def lint(policies: Annotated[list[str], typer.Argument(metavar="FILE|ID...")]) -> None:
     """Check policy files, each by itself and all as one book; print every fault and what belongs there."""
     faulty = False
-    for file in files:
+    for file in policies:
         faults, notes = lint_lines(file)
         faulty |= bool(faults)
         for line, lesson in faults:
@@ -180,8 +180,8 @@ def lint(files: Annotated[list[Path], typer.Argument(metavar="FILE...")]) -> Non
         _say(*notes, *([] if faults else [f"{file}: ok"]))
     if faulty:
         raise typer.Exit(2)
-    if len(files) > 1:
-        check_book([read_policy(file) for file in files])
+    if len(policies) > 1:
+        check_book([read_policy(file) for file in policies])
 
 
 @app.command()
@@ -313,6 +313,8 @@ def explain(
     as_known: AsKnown = None,
     opening: Opening = None,
     history: History = None,
+    roster: RosterFile = None,
+    roster_mode: RosterModeChoice = RosterMode.ADD,
     columns: Columns = None,
 ) -> None:
     """Explain one settlement of a ledger step by step, with the article that each step rests on."""
@@ -320,8 +322,12 @@ def explain(
     table = _read(ledger)
     import yibao
 
-    options = {"opening": _read(opening), "history": _read(history)}
-    _say(yibao.explain(table, settlement, book, as_known=known, columns=column_map, **options))
+    options = {"opening": _read(opening), "history": _read(history), "roster": _read(roster)}
+    _say(
+        yibao.explain(
+            table, settlement, book, roster_mode=roster_mode.value, as_known=known, columns=column_map, **options
+        )
+    )
 
 
 def main() -> None:
@@ -402,6 +408,8 @@ def _book(sources: Sequence[str], parameters: Path | None) -> Policy | list[Poli
         if key not in known or not isinstance(value, Mapping):
             expected = f"a table named after a policy of the book ({', '.join(ids)})"
             faults.append(f"{parameters}: {key}: expected {expected}, got {shown(value)}{hint(key, known)}")
+    if values and not faults and not any(id in values for id in ids):
+        faults.append(f"{parameters}: expected a table named after {' or '.join(ids)}, got only {', '.join(values)}")
     if faults:
         raise ParameterError(faults)
     book = [read_policy(source, values.get(id)) for source, id in zip(sources, ids, strict=True)]

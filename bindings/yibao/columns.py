@@ -18,13 +18,23 @@ from yibao.dates import to_days, to_moments
 from yibao.ids import as_integers, encode, one_chunk, read_ids, same_kind, text_buffers, words
 from yibao.ledger import MONEY, REQUIRED, Ledger
 from yibao.money import to_fen
-from yibao.stays import level_codes, no_episodes, number_episodes, places, settled_stays, stay_numbers
+from yibao.stays import (
+    deductible_faults,
+    level_codes,
+    no_episodes,
+    number_episodes,
+    places,
+    settled_stays,
+    stay_numbers,
+)
 from yibao.words import care_index, category_mask, look_up, truth
 from yibao_core.calendar import NO_DAY
+from yibao_core.compiler import in_order_of_precedence
 from yibao_core.errors import LedgerError
 from yibao_core.intake import MISSING_CELL, MISSING_DAY, MISSING_PERSON, NO_ORIGINAL, Columns
 from yibao_core.order import Texts, hash_texts, no_texts
 from yibao_core.parameters import counts_stays, goes_by_place
+from yibao_core.plan import NO_POLICY_INDEX
 from yibao_core.policy import Policy
 from yibao_core.records import UNREADABLE_TIME
 from yibao_core.shards import threads_to_use
@@ -58,6 +68,7 @@ def prepare(
     threads: int | None = None,
     book: Sequence[Policy] = (),
     opening_episode: pa.ChunkedArray | None = None,
+    reaccount: bool = False,
 ) -> Prepared:
     """Return the ledger's (and the history's) columns as kernel arrays.
 
@@ -86,9 +97,9 @@ def prepare(
     mask, care = categories.result(), cares.result()
     money = [future.result() for future in amounts]
     place = reader.places() if any(map(goes_by_place, book)) else _nothing(np.int8)
-    stay, episodes = _nothing(), no_episodes()
+    (stay, faulty), episodes = (_nothing(), _nothing(np.uint8)), no_episodes()
     if opening_episode is not None or any(map(counts_stays, book)):
-        stay = reader.stays()
+        stay, faulty = reader.stays()
         if opening_person is not None and opening_episode is None:
             opening_episode = pa.chunked_array([pa.nulls(len(opening_person), pa.int64())])
         episodes = number_episodes([*reader.episodes(), *([] if opening_episode is None else [opening_episode])])
@@ -105,6 +116,8 @@ def prepare(
     person_words = encode(people)
     rows = rows_of(parts)
     missing = _missing(person, settlement, day_missing, time_missing, mask == -1, care == -2, _rejected(history, rows))
+    if faulty.any():
+        missing = missing | faulty if len(missing) else faulty
     if len(missing):
         mask, care = np.where(mask == -1, 0, mask), np.where(care == -2, -1, care)
         moments = np.where(time_missing, UNREADABLE_TIME, moments)
@@ -114,6 +127,9 @@ def prepare(
         mask = np.concatenate([mask[: rows - own], masks(mask[rows - own :], person[-1], days[rows - own :])]).astype(
             np.int16
         )
+    policy = _nothing(np.int8)
+    if history is not None and not reaccount:  # a re-accounting goes by what is known now
+        policy = _settled_policies(history, rows, book)
     id_words, reverses_words, texts = _settlement_words(settlement, reverses)
     columns = Columns(
         person=frozen(person_words[:rows]),
@@ -128,6 +144,7 @@ def prepare(
         birth=frozen(birth),
         supplement=frozen(supplement),
         place=frozen(place),
+        policy=frozen(policy),
         stay=frozen(stay),
         episode=frozen(episodes.words[:rows]),
         money=tuple(_words_of(column) for column in money),
@@ -224,13 +241,17 @@ class _Reader:
             insured if len(insured) else np.zeros(rows, dtype=np.int32),
         )
 
-    def stays(self) -> NDArray[np.int64]:
-        """Return what each row's stay bore and its number, as an earlier run settled it; nothing where no part shows it."""
+    def stays(self) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+        """Return what each row's stay bore and its number, as an earlier run settled it, and what is wrong with the amount.
+
+        Nothing where no part shows it.
+        """
         deductible = self.read("deductible_borne", to_fen)
         if not len(deductible):
-            return _nothing()
+            return _nothing(), _nothing(np.uint8)
         number = self.read("stay_number", stay_numbers)
-        return settled_stays(deductible, number if len(number) else np.full(len(deductible), -1, dtype=np.int64))
+        number = number if len(number) else np.full(len(deductible), -1, dtype=np.int64)
+        return settled_stays(deductible, number), deductible_faults(deductible)
 
     def read(self, name: str, read: Callable[[pa.ChunkedArray, str], Any], pairs: bool = False) -> Any:
         """Return the arrays of all parts end to end (`pairs`: two of them); nothing where no part has the column."""
@@ -285,6 +306,18 @@ def _rejected(history: Ledger | None, rows: int) -> NDArray[np.bool_]:
         status = history.table["status"].cast(pa.string())
         rejected[: len(history)] = pc.fill_null(pc.not_equal(status, "SETTLED"), True).to_numpy()
     return rejected
+
+
+def _settled_policies(history: Ledger, rows: int, book: Sequence[Policy]) -> NDArray[np.int8]:
+    """Return which policy of the plan settled each row of the history; -1 where it does not say, and for the ledger's rows."""
+    if "policy_id" not in history.table.column_names or not book:
+        return _nothing(np.int8)
+    ids = [policy.id for policy in in_order_of_precedence(book)]
+    found = np.full(rows, -1, dtype=np.int8)
+    column = history.table["policy_id"].cast(pa.string())
+    index = pc.fill_null(pc.index_in(column, pa.array(ids, pa.string())), NO_POLICY_INDEX).to_numpy()
+    found[: len(history)] = np.where(pc.is_null(column).to_numpy(), -1, index)
+    return found
 
 
 def _missing(

@@ -242,14 +242,26 @@ def explain(
     as_known: Any = None,
     opening: Any = None,
     history: Any = None,
+    roster: Any = None,
+    roster_mode: str = "add",
     columns: Any = None,
 ) -> str:
     """Return one settlement of a ledger in words: its person's rows are settled up to it, the kernel tells what it did.
+
+    The options are those of `settle_ledger`: what it was settled with explains it.
 
     LedgerError where no row has the id; ClaimError where the row is rejected.
     """
     from yibao.tracing import explain_row
 
     return explain_row(
-        ledger, settlement_id, policy, as_known=as_known, opening=opening, history=history, columns=columns
+        ledger,
+        settlement_id,
+        policy,
+        as_known=as_known,
+        opening=opening,
+        history=history,
+        roster=roster,
+        roster_mode=roster_mode,
+        columns=columns,
     )

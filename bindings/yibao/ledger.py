@@ -23,6 +23,8 @@ REQUIRED = (
 )
 IDS = ("settlement_id", "reverses", "person_id", "hospital_id", "episode_id", "insured_region", "treated_region")
 PAID = tuple(f"{layer}_paid" for layer in LAYERS)
+SETTLED = (*PAID, "personal_paid", "deductible_borne", "stay_number", "category")
+"""What a run writes into the settled table: there our own names come first."""
 MONEY = ("total_fee", "self_funded_fee", "over_limit_fee", "first_pay_fee", "eligible_fee", *PAID, "personal_paid")
 KNOWN = (
     *REQUIRED, "reverses", "insured_region", "treated_region", "hospital_id", "hospital_level", "episode_id",
@@ -54,6 +56,8 @@ NHSA = {
     "personal_paid": "psn_part_amt",
     "deductible_borne": "act_pay_dedc",
 }
+UNITED = (*MONEY, "deductible_borne")
+"""Columns of amounts: as `<name>_fen` they are integers."""
 COLUMN_MAPS: dict[str, Mapping[str, str]] = {"nhsa": NHSA}
 
 ColumnMap = str | Mapping[str, str] | Sequence["str | Mapping[str, str]"] | None
@@ -88,32 +92,46 @@ def with_names(table: pa.Table, columns: ColumnMap) -> pa.Table:
     """
     names = column_names(columns)
     new = {names[name] for name in table.column_names if name in names}
-    old = [name for name in table.column_names if name in new]
-    taken = {name: f"{name}_recorded" for name in old}
-    return table.rename_columns([names.get(name, taken.get(name, name)) for name in table.column_names])
+    renamed: list[str] = []
+    for name in table.column_names:
+        if name in names:
+            renamed.append(names[name])
+        elif name in new:
+            renamed.append(free_name(f"{name}_recorded", {*table.column_names, *new, *renamed}))
+        else:
+            renamed.append(name)
+    return table.rename_columns(renamed)
+
+
+def free_name(name: str, taken: Collection[str]) -> str:
+    """Return a column's name with as many `_recorded` behind it as it takes to be another than those that are taken."""
+    while name in taken:
+        name += "_recorded"
+    return name
 
 
 class Ledger:
     """A table read by our column names, whatever its own are."""
 
-    def __init__(self, source: Any, columns: ColumnMap = None, what: str = "ledger", own: Collection[str] = ()) -> None:
-        """`own`: columns that stand under our names whatever `columns` says."""
+    def __init__(self, source: Any, columns: ColumnMap = None, what: str = "ledger", settled: bool = False) -> None:
+        """`settled`: a table that a run has written: what it settled stands under our names, or under those of `columns`
+        where it was written so; a platform's own column beside ours is what was recorded."""
         self.table = as_table(source, what)
         self.what = what
-        if {"status", "flags"} <= set(self.table.column_names):  # settled before: its payments are ours
-            own = PAID
-        self._names = {name: theirs for name, theirs in column_names(columns).items() if name not in own}
+        self._names = column_names(columns)
+        settled = settled or {"status", "flags"} <= set(self.table.column_names)
+        self._ours = frozenset(SETTLED if settled else ())
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
 
     def name(self, column: str) -> str | None:
         """Return what the table calls a column of ours (money may stand as `<name>_fen`), None where it has none."""
-        own = self._names.get(column, column)
-        for candidate in (own, column):
+        theirs = self._names.get(column, column)
+        for candidate in (column, theirs) if column in self._ours else (theirs, column):
             if candidate in self.table.column_names:
                 return candidate
-            if column in MONEY and f"{candidate}_fen" in self.table.column_names:
+            if column in UNITED and f"{candidate}_fen" in self.table.column_names:
                 return f"{candidate}_fen"
         return None
 

@@ -1,21 +1,24 @@
-"""Worked examples that an office keeps beside its policy: read, checked, settled claim by claim, compared.
+"""Worked examples that an office keeps beside its policy: read, checked, settled as a ledger, compared.
 
 A case file names its policy, what all its examples assume, and its cases: a title, the sentence that decides it, the given
 rows in the order of settlement, and what each layer pays.
 """
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from yibao.ledger import KNOWN, MONEY
-from yibao_core.errors import ClaimError, PolicyError, RowStatus, SettlementError
+from yibao.ledger import KNOWN, UNITED
+from yibao_core.errors import PolicyError, RowStatus, SettlementError
 from yibao_core.policy import LAYERS, Policy
 from yibao_core.policy_file import BUILTIN_CASES, builtin_ids, read_policy
 from yibao_core.toml_values import Faults, Table, hint, shown, yuan_to_fen
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _TOP = ("policy", "assumed", "cases")
 _CASE = ("title", "source", "parameters", "given", "expected")
@@ -48,15 +51,26 @@ class Difference(NamedTuple):
 def case_files(policy: str) -> list[Path]:
     """Return the case files of a built-in id, or those beside a policy file: NAME.cases.toml and cases/*.toml of its id.
 
-    PolicyError where a policy is neither.
+    Those that cannot be read are among them, for `read_cases` to say why. PolicyError where a policy is neither, and for
+    files there that no policy could claim: an example that is skipped without a word counts as one that passed.
     """
     if policy in builtin_ids():
-        return [file for file in sorted(BUILTIN_CASES.glob("*.toml")) if _policy_of(file) == policy]
+        return [file for file in sorted(BUILTIN_CASES.glob("*.toml")) if _named_in(file, "policy") == policy]
+    found = read_policy(policy)  # its faults first
     path = Path(policy)
-    found = read_policy(path)  # its faults first
     beside = path.with_name(f"{path.stem}.cases.toml")
-    inside = [file for file in sorted((path.parent / "cases").glob("*.toml")) if _policy_of(file) == found.id]
-    return ([beside] if beside.is_file() else []) + inside
+    inside = sorted((path.parent / "cases").glob("*.toml"))
+    named = {file: _named_in(file, "policy") for file in ([beside] if beside.is_file() else []) + inside}
+    others = (_named_in(file, "id") for file in path.parent.glob("*.toml"))
+    known = {found.id, *builtin_ids(), *map(str, filter(None, others))}
+    faults = [
+        f"{file}: policy: expected the id of a policy in {path.parent}, got {shown(name)}{hint(name, known)}"
+        for file, name in named.items()
+        if name is not None and (name not in known or (file == beside and name != found.id))
+    ]
+    if faults:
+        raise PolicyError(faults)
+    return [file for file, name in named.items() if name is None or name == found.id]
 
 
 def read_cases(file: Path) -> list[Case]:
@@ -75,50 +89,67 @@ def read_cases(file: Path) -> list[Case]:
     else:
         top.fault("assumed", "a table of columns", shown(assumed))
         assumed = {}
-    tables = zip(top.tables("cases", _CASE), data.get("cases", []), strict=False)
-    cases = [_case(file, table, raw, assumed) for table, raw in tables]
+    cases = [_case(file, table, raw, assumed) for table, raw in zip(*_listed(top, data, "cases", _CASE), strict=True)]
     if faults.lines:
         raise PolicyError([f"{file}: {line}" for line in faults.lines])
     return cases
 
 
 def run_case(case: Case, policy: Policy) -> list[Difference]:
-    """Settle the case's rows one after the other, each person's on his own balances; return what differs.
+    """Settle the case's rows as the ledger that they are; return what differs.
 
-    SettlementError, with file, case and row, where the policy cannot settle a row at all (a required parameter is missing).
+    PolicyError, with file and case, where the policy cannot settle them at all (a required parameter is missing).
     """
-    from yibao.single import Settlement, settle
+    import yibao
 
-    openings: dict[Any, Any] = {}
-    settled: dict[Any, Settlement] = {}
+    table = _ledger_of(case.given)
+    try:
+        result = yibao.settle_ledger(table, policy, show_ids=True)
+    except SettlementError as error:
+        raise PolicyError([f"{case.file}: {case.title}: {line}" for line in str(error).splitlines()]) from None
+    rejects = {entry["row"]: f"{entry['column']}: got {entry['value']}" for entry in result.rejects.to_pylist()}
     found = []
-    for number, (row, expected) in enumerate(zip(case.given, case.expected, strict=True), start=1):
-        person = row.get("person_id")
-        claim = dict.fromkeys(_ASKED) | row
-        try:
-            one = settle(claim, policy, opening=openings.get(person), original=settled.get(row.get("reverses")))
-        except ClaimError as error:
-            lines = _compare(expected, {"status": error.code})
-            explanation = str(error)
-        except SettlementError as error:
-            place = f"{case.file}: {case.title}: row {number}"
-            raise PolicyError([f"{place}: {line}" for line in str(error).splitlines()]) from None
-        else:
-            openings[person], settled[row["settlement_id"]] = one.closing, one
-            lines, explanation = _compare(expected, _got(one)), one.explain()
+    for index, (row, expected) in enumerate(zip(result.table.to_pylist(), case.expected, strict=True)):
+        lines = _compare(expected, _got(row))
         if lines:
-            found.append(Difference(number, lines, explanation))
+            why = rejects.get(index) or yibao.explain(table, row["settlement_id"], policy)
+            found.append(Difference(index + 1, lines, why))
     return found
 
 
-def _got(one: Any) -> dict[str, Any]:
+def _ledger_of(rows: Sequence[Mapping[str, Any]]) -> "pa.Table":
+    """Return a case's rows as a ledger; what some rules ask for is there, empty where no row says it."""
+    import pyarrow as pa
+
+    columns: dict[str, pa.Array] = {}
+    for name in dict.fromkeys((*(name for row in rows for name in row), *_ASKED)):
+        cells = [row.get(name) for row in rows]
+        if name in _DAYS:
+            days = [cell if cell is None or isinstance(cell, datetime) else _midnight(cell) for cell in cells]
+            columns[name] = pa.array(days, pa.timestamp("us"))
+        elif name in UNITED or any(isinstance(cell, str) or _is_long(cell) for cell in cells):
+            columns[name] = pa.array([None if cell is None else str(cell) for cell in cells], pa.string())
+        else:
+            columns[name] = pa.array(cells)
+    return pa.table(columns)
+
+
+def _midnight(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day)
+
+
+def _is_long(cell: object) -> bool:
+    return isinstance(cell, int) and abs(cell) >= 2**63
+
+
+def _got(row: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        **one.paid,
-        "personal": one.personal_paid,
-        "deductible_borne": one.deductible_borne,
-        "stay_number": one.stay_number,
-        "status": "SETTLED",
-        "flags": sorted(one.flags),
+        **{layer: row[f"{layer}_paid"] for layer in LAYERS},
+        "personal": row["personal_paid"],
+        "deductible_borne": row.get("deductible_borne"),
+        "stay_number": row.get("stay_number"),
+        "status": row["status"],
+        "flags": sorted(filter(None, row["flags"].split(";"))),
     }
 
 
@@ -139,21 +170,31 @@ def _text(value: Any) -> str:
     return f"{value:,}" if isinstance(value, Decimal) else "nothing" if value is None else str(value)
 
 
-def _policy_of(file: Path) -> Any:
+def _named_in(file: Path, key: str) -> Any:
+    """Return the policy that a case file is for, or the id of a policy file; None where the file cannot be read."""
     try:
-        return tomllib.loads(file.read_bytes().decode("utf-8-sig")).get("policy")
+        return tomllib.loads(file.read_bytes().decode("utf-8-sig")).get(key)
     except (OSError, ValueError):
         return None
 
 
+def _listed(
+    table: Table, raw: Mapping[str, Any], key: str, keys: tuple[str, ...]
+) -> tuple[list[Table], list[dict[str, Any]]]:
+    """Return the tables in a list and their cells; neither where it is no such list."""
+    tables = table.tables(key, keys)
+    return tables, raw[key] if tables else []
+
+
 def _case(file: Path, table: Table, raw: Mapping[str, Any], assumed: Mapping[str, Any]) -> Case:
-    given_tables, expected_tables = table.tables("given", ()), table.tables("expected", _EXPECTED)
-    given = [_row(each, cells) for each, cells in zip(given_tables, raw.get("given", []), strict=False)]
+    given_tables, given_cells = _listed(table, raw, "given", ())
+    expected_tables, expected_cells = _listed(table, raw, "expected", _EXPECTED)
+    given = [_row(each, cells) for each, cells in zip(given_tables, given_cells, strict=True)]
     rows = []
     for number, cells in enumerate(given, start=1):
         first = {"settlement_id": f"S{number:02}", "settled_at": datetime(2020, 1, 1) + timedelta(days=number)}
         rows.append({**first, **assumed, **cells})
-    expected = [_expected(each, cells) for each, cells in zip(expected_tables, raw.get("expected", []), strict=False)]
+    expected = [_expected(each, cells) for each, cells in zip(expected_tables, expected_cells, strict=True)]
     if given_tables and expected_tables and len(given) != len(expected):
         table.fault("expected", f"one row for each of the {len(given)} given", f"{len(expected)} rows")
     for each, row, wanted in zip(expected_tables, rows, expected, strict=False):
@@ -177,7 +218,7 @@ def _row(table: Table, cells: Mapping[str, Any]) -> dict[str, Any]:
             table.fault(name, "a column of a ledger", f"an unknown one{hint(name, KNOWN)}")
         elif name in _DAYS:
             row[name] = _day(table, name, cell)
-        elif name in (*MONEY, "deductible_borne"):
+        elif name in UNITED:
             row[name] = _money(table, name, cell)
         elif isinstance(cell, str | int):
             row[name] = cell

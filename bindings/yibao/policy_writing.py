@@ -143,7 +143,10 @@ def _stay_rules(questions: _Questions) -> list[str]:
 def _amounts(what: str, questions: _Questions) -> list[str]:
     deductible = questions.one(f"{what}: deductible in yuan (0: none)", _yuan)
     first = "5000" if deductible == TODO else deductible
-    tiers = questions.one(f"{what}: from which amount which rate, such as {first} 60 %, 50000 70 %", _tiers)
+    tiers = questions.one(
+        f"{what}: from which amount which rate, such as {first} 60 %, {yuan(yuan_to_fen(first) + 5_000_000)} 70 %",
+        lambda answer: _tiers(answer, deductible),
+    )
     cap = questions.one(f"{what}: yearly cap in yuan, or none", _cap)
     steps = f'{{ from = "{deductible}", rate = "TODO" }}' if tiers == TODO else tiers
     return [f'deductible = "{deductible}"', f"tiers = [{steps}]", f'cap = "{cap}"']
@@ -183,9 +186,12 @@ def _categories(answer: str) -> str:
 
 def _levels(answer: str) -> str:
     groups = [re.findall("[0-9]+", part) for part in re.split("[;；]", answer)]
-    for level in (level for group in groups for level in group):
+    named = [level for group in groups for level in group]
+    for level in named:
         if int(level) not in LEVELS:
             raise ValueError(f"expected hospital levels among {', '.join(map(str, LEVELS))}, got {level}")
+    if len(set(named)) < len(named):
+        raise ValueError(f"expected each level once, got {answer!r}")
     if not all(groups):
         raise ValueError(f"expected levels such as 1 9; 2; 3, got {answer!r}")
     return ";".join(", ".join(group) for group in groups)
@@ -208,12 +214,18 @@ def _yuan(answer: str) -> str:
     return yuan(yuan_to_fen(answer))
 
 
-def _tiers(answer: str) -> str:
-    steps = []
+def _tiers(answer: str, deductible: str) -> str:
+    steps: list[str] = []
+    last_fen = -1
     for part in re.split("[,，、]", answer):
         start, _, rate = part.strip().partition(" ")
         rate = rate.strip().removesuffix("%").strip() + " %"
         percent_to_bp(rate)
+        if not steps and deductible not in (TODO, _yuan(start)):
+            raise ValueError(f"expected the first amount to be the deductible, {deductible}, got {start}")
+        if yuan_to_fen(start) <= last_fen:
+            raise ValueError(f"expected ascending amounts, got {start} behind {yuan(last_fen)}")
+        last_fen = yuan_to_fen(start)
         steps.append(f'{{ from = "{_yuan(start)}", rate = "{rate}" }}')
     return ", ".join(steps)
 

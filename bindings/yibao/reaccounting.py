@@ -17,7 +17,7 @@ from yibao.payments import Payments, read_previous
 from yibao.result import LedgerResult
 from yibao.roster import Roster
 from yibao.roster_changes import Replayed, RosterChanges, is_replayed, no_changes
-from yibao.run import run
+from yibao.run import ASIDE, run
 from yibao.settlement import settled_history
 from yibao.words import mask_of
 from yibao_core.claim import (
@@ -27,6 +27,7 @@ from yibao_core.claim import (
     KEEP,
     REFUSE,
 )
+from yibao_core.compiler import set_aside
 from yibao_core.deltas import TO_DISTRICT, TO_INSTITUTION, Deltas, owed_lines, row_deltas
 from yibao_core.errors import LedgerError, RecordedAfterChangeError
 from yibao_core.plan import CompiledBook
@@ -202,13 +203,14 @@ def reaccount(
     previous = read_previous(previous_transfers)
     past = settled_history(history, columns)
     choices = _choices(recorded_after_change)
+    replayed_book = [set_aside(policy, ASIDE) for policy in book]
 
     def replay(
         part: Ledger, past: Ledger | None, with_roster: bool, report: Callable[[int], None] | None
     ) -> tuple[Prepared, CompiledBook, Settled]:
         earlier = previous.person_ids if with_roster and previous else None
         masks = listed.masks if with_roster and listed else None
-        prepared = prepare(part, past, earlier, masks, required, threads, book)
+        prepared = prepare(part, past, earlier, masks, required, threads, replayed_book, reaccount=True)
         forced = frozenset({"assistance", "commercial"} if len(prepared.columns.supplement) else ())
         plan, settled = run(
             book, prepared, reaccount=True, after_change=choices, forced=forced, threads=threads, report=report

@@ -13,19 +13,20 @@ from yibao.book_counts import rows_by_policy, rows_without_policy
 from yibao.columns import Prepared, region_codes
 from yibao.dates import to_days, to_moments
 from yibao.ids import mask_id, read_ids, taken
-from yibao.ledger import IDS, MONEY, PAID, REQUIRED, Ledger
-from yibao.money import from_fen, yuan
-from yibao.stays import PLACED_BY, level_codes
+from yibao.ledger import IDS, MONEY, PAID, REQUIRED, UNITED, Ledger, free_name
+from yibao.money import from_fen, to_fen, yuan
+from yibao.stays import PLACED_BY, deductible_faults, level_codes
+from yibao.words import category_texts
 from yibao_core.accumulators import GROUP_BALANCES, GROUP_BEGAN, GROUP_ID_ROW, GROUP_KEY, GROUP_ROWS
 from yibao_core.claim import COUNT_STALE_ROWS
 from yibao_core.errors import RowStatus
-from yibao_core.intake import NO_ORIGINAL, UNPLACED_SHIFT
+from yibao_core.intake import NO_ORIGINAL
 from yibao_core.money import NOT_FEN, NULL_FEN, ROW_MAX_FEN
 from yibao_core.parameters import refers
 from yibao_core.plan import CompiledBook
 from yibao_core.policy import LAYERS
 from yibao_core.ratios import policy_range_ratios
-from yibao_core.records import FLAGS
+from yibao_core.records import FLAGS, UNPLACED_SHIFT
 from yibao_core.shards import Settled
 from yibao_core.toml_values import percent
 
@@ -70,9 +71,12 @@ class LedgerResult:
     @cached_property
     def table(self) -> pa.Table:
         """One row for each input row, in input order: its columns, `<layer>_paid`, `personal_paid`, `status`, `flags`,
-        `policy_id`. Rejected rows have null payments. Input columns of these names stay as `<name>_recorded`."""
+        `policy_id`; with a roster also `category`, as it was with it. Rejected rows have null payments. Input columns of
+        these names stay as `<name>_recorded`."""
         rejected = self._settled.status != 0
         new: dict[str, Any] = {}
+        if self._roster_counts is not None:
+            new["category"] = category_texts(self._prepared.columns.category_mask[self._prepared.history_rows :])
         for layer, paid in zip(LAYERS, PAID, strict=True):
             amounts = self._settled.paid_fen.get(layer)
             if amounts is None:
@@ -81,7 +85,7 @@ class LedgerResult:
         new[self._money_name("personal_paid")] = from_fen(self._settled.personal_fen, self._money, rejected)
         if self._book.counts_stays:
             borne, number = self._settled.deductible_fen, self._settled.stay_number
-            new["deductible_borne"] = from_fen(borne, self._money, borne == NULL_FEN)
+            new[self._money_name("deductible_borne")] = from_fen(borne, self._money, borne == NULL_FEN)
             new["stay_number"] = pa.array(number, pa.int32(), mask=number < 0)
         new["status"] = pa.DictionaryArray.from_arrays(pa.array(self._settled.status), _STATUS)
         new["flags"] = flag_texts(np.where(rejected, 0, self._settled.flags))
@@ -269,18 +273,28 @@ class LedgerResult:
         if code == RowStatus.MISSING_VALUE:
             return (*REQUIRED, "catastrophic_paid", *PLACED_BY)
         if code == RowStatus.AMOUNT_OUT_OF_RANGE:
-            return (*MONEY, YEARLY)
-        if code in (RowStatus.AMOUNT_NOT_FEN, RowStatus.WRONG_SIGN):
+            return (*UNITED, YEARLY)
+        if code == RowStatus.AMOUNT_NOT_FEN:
+            return UNITED
+        if code == RowStatus.WRONG_SIGN:
             return MONEY
+        if code == RowStatus.NO_POLICY:
+            return ("reverses", _CODE_COLUMN[code])
         return (_CODE_COLUMN[code],)
 
     def _is_bad(self, code: RowStatus, name: str, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return in which rows a column is what led to the code."""
+        if code == RowStatus.NO_POLICY and name == "reverses":
+            return self._is_reversal(rows)
         by_amount = (RowStatus.AMOUNT_NOT_FEN, RowStatus.AMOUNT_OUT_OF_RANGE, RowStatus.WRONG_SIGN)
         if code not in (*by_amount, RowStatus.MISSING_VALUE) or name == YEARLY:
             return np.ones(len(rows), dtype=bool)
         if name in PLACED_BY:
             return self._is_unplaced(name, rows)
+        if name == "deductible_borne":
+            cells = pa.chunked_array([taken(self._ledger.column(name), rows)])
+            faults = deductible_faults(to_fen(cells, self._ledger.name(name) or name))
+            return faults > 0 if self._book.counts_stays else np.zeros(len(rows), dtype=bool)
         if name not in MONEY:
             return self._is_missing(name, rows)
         amounts = self._prepared.columns.amounts(name)[self._prepared.history_rows + rows]
@@ -292,12 +306,17 @@ class LedgerResult:
             return broken
         readable: NDArray[np.bool_] = ~(null | broken)
         if code == RowStatus.WRONG_SIGN:
-            reverses = self._prepared.columns.reverses
-            sign = np.ones(len(rows), dtype=np.int64)
-            if len(reverses):
-                sign[reverses[self._prepared.history_rows + rows] != NO_ORIGINAL] = -1
+            sign = np.where(self._is_reversal(rows), -1, 1)
             return readable & (np.sign(amounts) * sign < 0) & (name != "personal_paid")
         return readable & ((amounts > ROW_MAX_FEN) | (amounts < -ROW_MAX_FEN))
+
+    def _is_reversal(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return which rows name an original."""
+        reverses = self._prepared.columns.reverses
+        if not len(reverses):
+            return np.zeros(len(rows), dtype=bool)
+        found: NDArray[np.bool_] = reverses[self._prepared.history_rows + rows] != NO_ORIGINAL
+        return found
 
     def _is_missing(self, name: str, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return which cells of a required column are null, or cannot be read as what they should be."""
@@ -329,15 +348,11 @@ def flag_texts(flags: NDArray[Any]) -> pa.Array:
 def with_recorded(table: pa.Table, new: dict[str, Any]) -> pa.Table:
     """Return the table with new columns behind its own; own columns of the same names become `<name>_recorded`,
     whichever unit they are in."""
-    names = []
-    taken = {*new, *(name.removesuffix("_fen") for name in new), *(f"{name}_fen" for name in new if name in MONEY)}
+    names: list[str] = []
+    plain = [name.removesuffix("_fen") for name in new]
+    taken = {*new, *plain, *(f"{name}_fen" for name in plain if name in UNITED)}
     for name in table.column_names:
-        own = name
-        if own in taken:
-            own = f"{name}_recorded"
-            while own in table.column_names or own in names:
-                own += "_recorded"
-        names.append(own)
+        names.append(free_name(f"{name}_recorded", {*table.column_names, *names}) if name in taken else name)
     table = table.rename_columns(names)
     for name, column in new.items():
         table = table.append_column(name, column)

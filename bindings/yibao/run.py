@@ -28,15 +28,16 @@ from yibao_core.intake import (
     INTAKE_KNOWN_DAY,
     INTAKE_REACCOUNT,
     INTAKES,
-    UNPLACED_SHIFT,
 )
 from yibao_core.money import NULL_FEN
 from yibao_core.plan import FOREVER_DAY, CompiledBook
-from yibao_core.policy import FEES, LAYERS, METERED, Policy
-from yibao_core.records import record_fields
+from yibao_core.policy import CATEGORIES, FEES, LAYERS, METERED, Policy, Rule
+from yibao_core.records import UNPLACED_SHIFT, record_fields
 from yibao_core.shards import Settled, no_openings, settle_columns, threads_to_use
 
 AsKnown = date | str | None
+ASIDE = frozenset({METERED})
+"""What a re-accounting does not compute again: decision 0004.15."""
 
 
 @lru_cache(maxsize=64)
@@ -108,8 +109,7 @@ def run(
     accounts = opening.accounts_in(book) if opening else ()
     fed = {layer.name for policy in book for layer in policy.layers if layer.account in accounts}
     carried = frozenset(layer for layer in LAYERS if _is_carried(prepared, layer, layer in fed))
-    # Basic insurance is not computed again: decision 0004.15.
-    aside = frozenset({METERED}) if reaccount else frozenset[str]()
+    aside = ASIDE if reaccount else frozenset[str]()
     plan = compiled(book, recorded, (forced | carried) - recorded, accounts, aside)
     openings = opening.entries(prepared, plan) if opening else no_openings()
     reversals = len(prepared.columns.reverses) > 0
@@ -168,15 +168,20 @@ def _is_carried(prepared: Prepared, layer: str, is_fed: bool) -> bool:
 
 def raise_needs(plan: CompiledBook, settled: Settled) -> None:
     """Raise ParameterError with every required parameter that rows of the run needed and nobody gave."""
-    faults = []
+    found: dict[tuple[str, str], tuple[Rule, set[str], int]] = {}
     for index, need in enumerate(plan.needs):
         rows = int(settled.counters[COUNT_NEEDS + index])
-        if rows:
-            policy = next(policy for policy in plan.policies if policy.id == need.policy_id)
-            parameter = next(p for p in policy.parameters if p.name == need.parameter)
-            faults.append(
-                f"{need.policy_id}: parameters.{parameter.name} ({parameter.meaning}): expected a value in "
-                f"{parameter.unit}, got none; {rows} rows reach rule {need.rule.id} ({parameter.source})"
-            )
+        for rule, name in need.lacking if rows else ():
+            first, categories, before = found.get((need.policy_id, name), (rule, set[str](), 0))
+            found[need.policy_id, name] = (first, categories | {need.category}, before + rows)
+    faults = []
+    for (policy_id, name), (rule, categories, rows) in found.items():
+        policy = next(policy for policy in plan.policies if policy.id == policy_id)
+        parameter = next(p for p in policy.parameters if p.name == name)
+        whom = f" for {', '.join(each for each in CATEGORIES if each in categories)}" if parameter.per_category else ""
+        faults.append(
+            f"{policy_id}: parameters.{name} ({parameter.meaning}): expected a value in {parameter.unit}{whom}, got none; "
+            f"{rows} row{'s reach' if rows > 1 else ' reaches'} rule {rule.id} ({policy.document} {parameter.source})"
+        )
     if faults:
         raise ParameterError(faults)

@@ -78,7 +78,7 @@ def settled_history(history: Any, columns: ColumnMap) -> Ledger | None:
     """Return an earlier run's table, None where there is no history. LedgerError where it shows no payments."""
     if history is None:
         return None
-    past = Ledger(history, columns, "history", own=PAID)  # as settled, not as the ledger had recorded
+    past = Ledger(history, columns, "history", settled=True)  # not as the ledger had recorded
     if not any(past.has(name) for name in PAID):
         raise LedgerError("history: expected settled rows with their payments, got no payment column")
     return past

@@ -14,7 +14,7 @@ from yibao.balances import Balances
 from yibao.book import as_book
 from yibao.columns import prepare
 from yibao.explanation import LayerTrace, explain_trace, read_trace
-from yibao.ledger import KNOWN, MONEY, PAID, Ledger
+from yibao.ledger import KNOWN, PAID, UNITED, Ledger
 from yibao.money import yuan
 from yibao.result import LedgerResult
 from yibao.run import run
@@ -24,7 +24,6 @@ from yibao_core.money import NULL_FEN
 from yibao_core.policy import LAYERS, Policy
 from yibao_core.records import FLAGS
 
-AMOUNTS = (*MONEY, "deductible_borne")
 Account = tuple[int, int, str] | tuple[int, int, str, str | int]
 Accounts = Mapping[Account, tuple[Decimal, Decimal | int]]
 """(benefit year, insured city, account) → (cumulative base, paid), yuan. Of the account that counts stays: (deductible
@@ -120,11 +119,11 @@ def claim_table(claim: Mapping[str, Any]) -> pa.Table:
     """Return a mapping as a ledger of one row. ClaimError for money that is a float or an integer without unit."""
     arrays: dict[str, pa.Array] = {}
     for name, value in claim.items():
-        if name.endswith("_fen") and name.removesuffix("_fen") in AMOUNTS:
+        if name.endswith("_fen") and name.removesuffix("_fen") in UNITED:
             if value is not None and (isinstance(value, bool) or not isinstance(value, Integral)):
                 raise ClaimError("AMOUNT_NOT_FEN", f"{name}: expected an integer of fen, got {type(value).__name__}")
-            arrays[name] = pa.array([None if value is None else int(value)], pa.int64())
-        elif name in AMOUNTS:
+            arrays[name] = pa.array([None if value is None else _word(int(value), name)], pa.int64())
+        elif name in UNITED:
             if value is not None and not isinstance(value, Decimal | str):
                 raise ClaimError(
                     "AMOUNT_NOT_FEN",
@@ -132,10 +131,20 @@ def claim_table(claim: Mapping[str, Any]) -> pa.Table:
                 )
             arrays[name] = pa.array([None if value is None else str(value)], pa.string())
         elif isinstance(value, bool | int | str | datetime | date) or value is None:
-            arrays[name] = pa.array([np.int64(value)] if type(value) is int else [value])
+            arrays[name] = pa.array([np.int64(_word(value, name))] if type(value) is int else [value])
         elif name in KNOWN:
             raise ClaimError("MISSING_VALUE", f"{name}: expected text, a number or a date, got {type(value).__name__}")
     return pa.table(arrays)
+
+
+def _word(value: int, name: str) -> int:
+    """Return an integer that fits 64 bits; ClaimError for a larger one."""
+    if not -(2**63) <= value < 2**63:
+        code = "AMOUNT_OUT_OF_RANGE" if name.endswith("_fen") else "MISSING_VALUE"
+        raise ClaimError(
+            code, f"{name}: expected a number below 2**63, got a larger one: ids of so many digits are text"
+        )
+    return value
 
 
 def _as_settled(original: "Settlement | Mapping[str, Any]") -> Mapping[str, Any]:

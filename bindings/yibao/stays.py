@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from yibao.ids import one_chunk, same_kind, words
 from yibao.words import level_index, look_up
-from yibao_core.intake import LEVEL_UNKNOWN, TREATED_UNKNOWN
-from yibao_core.money import NOT_FEN, NULL_FEN
+from yibao_core.intake import BROKEN_STAY, HUGE_STAY, LEVEL_UNKNOWN, TREATED_UNKNOWN
+from yibao_core.money import NOT_FEN, NULL_FEN, ROW_MAX_FEN
 from yibao_core.plan import NEEDS_LEVEL, NEEDS_TREATED, OUTSIDE, UNGRADED
 from yibao_core.policy import LEVELS
 from yibao_core.records import NO_EPISODE, NO_STAY, NUMBER_NONE, SHIFT_BORNE
@@ -41,6 +41,8 @@ def number_episodes(columns: list[pa.ChunkedArray]) -> Episodes:
 
 def level_codes(column: pa.ChunkedArray, name: str) -> NDArray[np.int8]:
     """Return hospital levels as places among LEVELS, -1 where a cell shows none."""
+    if pa.types.is_floating(column.type):  # how pandas writes whole numbers beside nulls
+        column = pc.if_else(pc.equal(pc.floor(column), column), column, -1.0).cast(pa.int64(), safe=False)
     if pa.types.is_integer(column.type):
         levels = words(pc.fill_null(column.cast(pa.int64()), -1))
         codes = np.full(len(levels), -1, dtype=np.int8)
@@ -64,6 +66,12 @@ def settled_stays(deductible: NDArray[np.int64], number: NDArray[np.int64]) -> N
     unknown = (deductible == NULL_FEN) | (deductible == NOT_FEN)
     borne = np.abs(np.where(unknown, 0, deductible))
     return np.where(unknown, NO_STAY, borne << SHIFT_BORNE | np.where(number < 0, NUMBER_NONE, number))
+
+
+def deductible_faults(deductible: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """Return the bits of the intake's `missing` for deductibles that are no amounts: no whole fen, or out of range."""
+    huge = (deductible != NULL_FEN) & (deductible != NOT_FEN) & (np.abs(np.maximum(deductible, -(2**62))) > ROW_MAX_FEN)
+    return (np.where(deductible == NOT_FEN, BROKEN_STAY, 0) | np.where(huge, HUGE_STAY, 0)).astype(np.uint8)
 
 
 def stay_numbers(column: pa.ChunkedArray, name: str) -> NDArray[np.int64]:

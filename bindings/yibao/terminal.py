@@ -62,6 +62,8 @@ def print_policy(policy: Policy) -> None:
     screen = console()
     screen.print(f"{policy.id}  {policy.title}", style="bold")
     head = Table.grid(padding=(0, 2))
+    head.add_column()
+    head.add_column(overflow="fold")
     head.add_row("document", policy.document + (f", issued {policy.issued}" if policy.issued else ""))
     head.add_row("region", policy.region)
     head.add_row("in force", f"{_days(policy.in_force)} ({policy.in_force.source})")
@@ -72,6 +74,13 @@ def print_policy(policy: Policy) -> None:
         head.add_row("supersedes", ", ".join(policy.supersedes))
     head.add_row("rounding", f"{policy.rounding}, once a layer, to the fen")
     head.add_row("favour", " > ".join(policy.favour) + (f" ({policy.favour_source})" if policy.favour_source else ""))
+    routing = policy.routing
+    if routing.source:
+        poor = ", ".join(routing.supplement_categories) or "nobody"
+        words = f"assistance to the {routing.assistance_inside} (treated inside), the {routing.assistance_outside} (outside); "
+        head.add_row("re-accounted", f"{words}with a supplement nothing to the person: {poor} ({routing.source})")
+    if policy.financing_fen is not None:
+        head.add_row("financing", f"{_amount(policy.financing_fen)} yuan a year for each enrollee")
     if policy.note:
         head.add_row("note", policy.note)
     screen.print(Padding(head, (0, 0, 1, 2)))
@@ -86,7 +95,7 @@ def print_policy(policy: Policy) -> None:
     if policy.parameters:
         screen.print("parameters", style="bold")
     for parameter in policy.parameters:
-        screen.print(Padding(_parameter_lines(parameter), (0, 0, 1, 2)))
+        screen.print(Padding(_parameter_lines(parameter, policy), (0, 0, 1, 2)))
 
 
 def print_summary(summary: Mapping[str, Any], out: Path) -> None:
@@ -178,7 +187,7 @@ def _print_layer(screen: Console, layer: Layer) -> None:
             rate = tier.rate_bp.parameter if isinstance(tier.rate_bp, Derived) else percent(tier.rate_bp)
             tiers.add_row(_amount(tier.lower_fen), end, rate)
         screen.print(Padding(tiers, (0, 0, 0, 4)))
-    screen.print(Padding(f"anyone else: {others} ({layer.source})", (0, 0, 1, 2)))
+    screen.print(Padding(f"rows that none of these rules is for: {others} ({layer.source})", (0, 0, 1, 2)))
 
 
 def _rule_lines(rule: Rule, layer: Layer) -> str:
@@ -221,10 +230,18 @@ def _stay_terms(stay: Stay) -> list[str]:
     return terms
 
 
-def _parameter_lines(parameter: Parameter) -> str:
+def _bound_by(parameter: Parameter, other: Parameter) -> bool:
+    """Return whether a parameter's maximum is a share of the other."""
+    return isinstance(parameter.maximum, Derived) and parameter.maximum.parameter == other.name
+
+
+def _parameter_lines(parameter: Parameter, policy: Policy) -> str:
+    bounded = [each.name for each in policy.parameters if _bound_by(each, parameter)]
     written = yuan if parameter.unit == "yuan" else percent
     low, high = parameter.minimum, parameter.maximum
     terms = ["needed by the rows that reach its rules" if parameter.required else "its rules are left out without it"]
+    if bounded and not any(parameter.name in rule.parameters for layer in policy.layers for rule in layer.rules):
+        terms = [f"needed with {', '.join(bounded)}, to check it"]
     if parameter.default is not None:
         terms = [f"{written(parameter.default)} unless given"]
     if parameter.per_category:

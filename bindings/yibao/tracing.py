@@ -16,6 +16,7 @@ from yibao.ids import normal_id, read_ids
 from yibao.ledger import ColumnMap, Ledger
 from yibao.money import yuan
 from yibao.result import LedgerResult
+from yibao.roster import Roster
 from yibao.run import AsKnown, run
 from yibao.settlement import settled_history
 from yibao_core.errors import ClaimError, LedgerError
@@ -33,9 +34,12 @@ def explain_row(
     as_known: AsKnown = None,
     opening: Any = None,
     history: Any = None,
+    roster: Any = None,
+    roster_mode: str = "add",
     columns: ColumnMap = None,
 ) -> str:
     """See `yibao.explain`."""
+    listed = Roster(roster, roster_mode) if roster is not None else None
     ledger = Ledger(source, columns)
     row = _find(ledger, settlement_id)
     people, _ = read_ids(ledger.column("person_id"), "person_id")
@@ -50,6 +54,7 @@ def explain_row(
         ledger,
         settled_history(history, columns),
         balances.person_ids if balances else None,
+        listed.masks if listed else None,
         opening_episode=balances.counted_episodes if balances else None,
         book=book,
     )

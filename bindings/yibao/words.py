@@ -70,6 +70,13 @@ def category_mask(cell: str) -> int:
     return mask
 
 
+def category_texts(masks: NDArray[Any]) -> pa.Array:
+    """Return sets of categories as a ledger writes them, null for none: names in our order with commas between them."""
+    sets, index = np.unique(masks, return_inverse=True)
+    names = [",".join(name for bit, name in enumerate(CATEGORIES) if int(mask) >> bit & 1) or None for mask in sets]
+    return pa.DictionaryArray.from_arrays(pa.array(index.astype(np.int32)), pa.array(names, pa.string()))
+
+
 def mask_of(categories: Iterable[str]) -> int:
     """Return a set of categories, one bit each."""
     return sum(1 << CATEGORIES.index(category) for category in categories)

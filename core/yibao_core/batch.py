@@ -68,6 +68,7 @@ from yibao_core.records import (
     STALE_AFTER_REVERSAL,
     TAKEN_OUT,
     TIME,
+    UNPLACED_FLAGS,
     ZERO_PERSONAL_PAYMENT,
 )
 from yibao_core.reversals import (
@@ -86,6 +87,7 @@ from yibao_core.reversals import (
     set_status,
     status_of,
     unseen_status,
+    unusable_original,
     window_mode,
 )
 from yibao_core.stays import move_meter
@@ -287,7 +289,11 @@ def settle_people(
                 follow(work, original, record)
                 stale = stale_rows(work, order, first, index, original)
                 reversed_before = mode_of(work, original) & REVERSED != 0
-                status = check_pair(work, fields, original, record, stale >= 0, reversed_before)
+                status = unusable_original(work, original, history_rows)
+                if status != SETTLED:
+                    add_flags(work, record, work[original + HEAD] >> SHIFT_FLAGS & UNPLACED_FLAGS)
+                else:
+                    status = check_pair(work, fields, original, record, stale >= 0, reversed_before)
                 if status == SETTLED:
                     set_mode(work, original, REVERSED)
                     if stale > 0:

@@ -19,6 +19,7 @@ from yibao_core.plan import (
     NEEDS_AGE,
     NEEDS_LEVEL,
     NEEDS_TREATED,
+    NO_LIMIT_FEN,
     NO_POLICY_INDEX,
     PLACES,
     POLICY_WIDTH,
@@ -62,10 +63,11 @@ def compile_book(
         raise PolicyError("book: expected at least one policy, got none")
     if len(policies) >= NO_POLICY_INDEX:
         raise PolicyError(f"book: expected fewer than {NO_POLICY_INDEX} policies, got {len(policies)}")
-    return _Compiler([_set_aside(policy, aside) for policy in policies], recorded, forced, accounts).compile()
+    return _Compiler([set_aside(policy, aside) for policy in policies], recorded, forced, accounts).compile()
 
 
-def _set_aside(policy: Policy, names: frozenset[str]) -> Policy:
+def set_aside(policy: Policy, names: frozenset[str]) -> Policy:
+    """Return the policy without the rules of some layers: of them the ledger's figure stands."""
     if not any(layer.rules and layer.name in names for layer in policy.layers):
         return policy
     layers = (replace(each, rules=(), otherwise="recorded") if each.name in names else each for each in policy.layers)
@@ -201,7 +203,7 @@ class _Compiler:
     def _cell(self, policy: Policy, category: str, care: str, place: Place | None) -> list[int]:
         steps: list[int] = []
         needs = recorded_mask = no_rule = 0
-        need = 0
+        lacking: list[tuple[Rule, str]] = []
         for layer in policy.layers:
             if layer.name not in self.active:
                 continue
@@ -224,8 +226,7 @@ class _Compiler:
                         recorded_mask |= 1 << LAYERS.index(layer.name)
                     elif any(care in other.care_types and is_usable(policy, other) for other in layer.rules):
                         no_rule = 1
-                if rule and (missing := _missing(policy, rule, category)):
-                    need = need or self._need(policy, rule, missing)
+                lacking += [(rule, name) for name in _missing(policy, rule, category)] if rule else []
                 steps += [
                     LAYERS.index(layer.name),
                     mode,
@@ -237,10 +238,11 @@ class _Compiler:
                 ]
         first = self._placed("steps", steps)
         self.needs_age |= bool(needs & NEEDS_AGE)
+        need = self._need(Need(policy.id, category, tuple(lacking))) if lacking else 0
         return [first, first + len(steps), needs, need, recorded_mask, no_rule]
 
-    def _need(self, policy: Policy, rule: Rule, parameter: str) -> int:
-        need = Need(policy.id, rule, parameter)
+    def _need(self, need: Need) -> int:
+        """Return which of the needs this is, counted from 1."""
         if need not in self.needs:
             self.needs.append(need)
         return self.needs.index(need) + 1
@@ -262,7 +264,7 @@ class _Compiler:
             int(set(less) == set(earlier)),
             account,
             self._account(limit.account) if limit else account,
-            (resolve(limit.limit_fen, policy, category) or 0) if limit else YEAR_MAX_FEN,
+            (resolve(limit.limit_fen, policy, category) or 0) if limit else NO_LIMIT_FEN,
             YEAR_MAX_FEN if cap is None else min(cap, YEAR_MAX_FEN),
             extension,
             len(tiers),
@@ -355,7 +357,7 @@ def _value(policy: Policy, parameter: str, category: str) -> int | None:
     return values.get(category, values.get(""))
 
 
-def _missing(policy: Policy, rule: Rule, category: str) -> str:
-    """Return the first required parameter of the rule that has no value for the category."""
+def _missing(policy: Policy, rule: Rule, category: str) -> list[str]:
+    """Return the required parameters of the rule that have no value for the category."""
     required = {p.name for p in policy.parameters if p.required}
-    return next((name for name in rule.parameters if name in required and _value(policy, name, category) is None), "")
+    return [name for name in rule.parameters if name in required and _value(policy, name, category) is None]

@@ -71,15 +71,15 @@ from yibao_core.records import (
     SHIFT_SUPPLEMENT,
     SHIFT_WINDOW,
     TIME,
+    UNPLACED_SHIFT,
     UNREADABLE_TIME,
 )
 
 MISSING_CELL, MISSING_PERSON, MISSING_DAY = 1, 2, 4
+BROKEN_STAY, HUGE_STAY = 8, 16  # what a row shows as its deductible borne is no whole fen, or out of range
 NO_ORIGINAL = -(2**63)
 # A cell of `place`: a place of the plan, and whether the level or one of the regions could not be read.
 PLACE, LEVEL_UNKNOWN, TREATED_UNKNOWN = 7, 8, 16
-UNPLACED_SHIFT = 8
-"""Flags of a row that is rejected for its place: from this bit on NEEDS_LEVEL and NEEDS_TREATED, as they are lacking."""
 DAY_US = 86_400_000_000
 
 # Settings of the intake.
@@ -136,7 +136,7 @@ class Columns(NamedTuple):
     time: NDArray[np.int64]  # microseconds; UNREADABLE_TIME
     id: NDArray[np.int64]  # the id, or its hash
     reverses: NDArray[np.int64]  # optional; NO_ORIGINAL where null
-    missing: NDArray[np.uint8]  # optional; bits MISSING_*
+    missing: NDArray[np.uint8]  # optional; bits MISSING_*, BROKEN_STAY, HUGE_STAY
     day: NDArray[np.int32]
     category_mask: NDArray[np.int16]  # one bit a category; 0: unknown
     care: NDArray[np.int8]  # -1: unknown
@@ -144,6 +144,9 @@ class Columns(NamedTuple):
     birth: NDArray[np.int32]  # optional; NO_DAY: null
     supplement: NDArray[np.int8]  # optional
     place: NDArray[np.int8]  # optional; a place of the plan, LEVEL_UNKNOWN, TREATED_UNKNOWN
+    policy: NDArray[
+        np.int8
+    ]  # optional; the policy that settled the row, NO_POLICY_INDEX: none of these; -1: to be found
     stay: NDArray[np.int64]  # optional; of settled rows: what the stay bore and its number, NO_STAY
     episode: NDArray[np.int64]  # optional; a number >= 0 for each episode id, NO_EPISODE
     money: tuple[NDArray[np.int64], ...]  # MONEY_COLUMNS, each optional; NULL_FEN, NOT_FEN
@@ -277,10 +280,10 @@ def pack_rows(
     known_as_settled = settings[INTAKE_KNOWN_AS_SETTLED] != 0
     # One name a column: reaching into the tuple inside the loop costs more than the row.
     person, times, ids, reverses_ids, missing_bits, days, masks, cares, regions, births, supplements = columns[:11]
-    places, stays, episodes = columns.place, columns.stay, columns.episode
+    places, policies, stays, episodes = columns.place, columns.policy, columns.stay, columns.episode
     has_reverses, has_missing, has_region = reverses_ids.size > 0, missing_bits.size > 0, regions.size > 0
     has_birth, has_supplement = births.size > 0, supplements.size > 0
-    has_place, has_stay, has_episode = places.size > 0, stays.size > 0, episodes.size > 0
+    has_place, has_policy, has_stay, has_episode = places.size > 0, policies.size > 0, stays.size > 0, episodes.size > 0
     stay_word, episode_word = fields[FIELD_STAY], fields[FIELD_EPISODE]
     reverses_word = fields[FIELD_REVERSES]
     has_paid = False
@@ -314,7 +317,9 @@ def pack_rows(
             day_missing = missing & MISSING_DAY != 0
             known_day = time // DAY_US if known_as_settled else set_known_day
             policy_index = NO_POLICY_INDEX
-            if not day_missing:
+            if has_policy and policies[row] >= 0:
+                policy_index = int(policies[row])
+            elif not day_missing:
                 policy_index = find_policy(book, region, day, known_day, by_region)
             policy = place(HEAD_WIDTH + (0 if policy_index == NO_POLICY_INDEX else policy_index) * POLICY_WIDTH)
             category = book[place(book[policy + POLICY_FAVOUR] + mask)]
@@ -328,6 +333,7 @@ def pack_rows(
             needs_age = needs & NEEDS_AGE != 0
             unknown = needs & (where // LEVEL_UNKNOWN * NEEDS_LEVEL)
             unplaced = bill and unknown != 0 and category >= 0 and care >= 0 and policy_index != NO_POLICY_INDEX
+            unplaced = unplaced and missing & MISSING_CELL == 0  # else it is rejected anyway, as in an earlier run
             age = AGE_UNKNOWN
             if needs_age and has_birth:
                 age = completed_years(int(births[row]), day)
@@ -344,9 +350,9 @@ def pack_rows(
             status = OK
             if missing & MISSING_CELL or faults & required or unplaced:
                 status = MISSING_VALUE
-            elif faults & BROKEN_AMOUNT:
+            elif faults & BROKEN_AMOUNT or missing & BROKEN_STAY:
                 status = AMOUNT_NOT_FEN
-            elif faults & HUGE_AMOUNT:
+            elif faults & HUGE_AMOUNT or missing & HUGE_STAY:
                 status = AMOUNT_OUT_OF_RANGE
             elif faults & SIGN_AMOUNT:
                 status = WRONG_SIGN

@@ -116,7 +116,5 @@ def cap_left_fen(book: Words, rule: int, balances: Words, at: int) -> int:
 
 @helper
 def limit_left_fen(book: Words, rule: int, balances: Words, at: int) -> int:
-    """Return what the limit leaves that the rule shares with others (a huge amount where it shares none)."""
-    if book[rule + RULE_LIMIT_ACCOUNT] == book[rule + RULE_ACCOUNT]:
-        return book[rule + RULE_LIMIT_FEN]
+    """Return what the limit leaves that the rule shares with others; where it shares none, more than any row can cost."""
     return max(0, book[rule + RULE_LIMIT_FEN] - balances[at + 2 * place(book[rule + RULE_LIMIT_ACCOUNT]) + 1])

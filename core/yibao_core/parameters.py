@@ -71,8 +71,8 @@ def bind(policy: Policy, given: Mapping[str, object] | None) -> Values:
     _check_complete(policy, explicit, faults)
     values = {parameter.name: _with_default(parameter, explicit) for parameter in policy.parameters}
     values = {name: by_category for name, by_category in values.items() if by_category}
+    _check_maxima(policy, values, faults)
     if not faults.lines:
-        _check_maxima(policy, values, faults)
         _check_tiers(policy, values, faults)
     if faults.lines:
         raise ParameterError([f"{policy.id}: {line}" for line in faults.lines])

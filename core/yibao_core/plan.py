@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from yibao_core.money import YEAR_MAX_FEN
 from yibao_core.policy import AGE_MAX, CATEGORIES, LEVELS, TREATED, Layer, Policy, Rule
 
 # Head of the plan: the number of policies and of accounts; policy blocks follow.
@@ -71,7 +72,7 @@ UNGRADED = LEVELS.index(9)
     RULE_LESS_MASK,
     RULE_LESS_ALL,
     RULE_ACCOUNT,
-    RULE_LIMIT_ACCOUNT,  # the account itself where no limit is shared
+    RULE_LIMIT_ACCOUNT,  # the rule's own account where no limit is shared
     RULE_LIMIT_FEN,
     RULE_CAP_FEN,
     RULE_EXTENSION,  # offset of what an EXTENDED rule says more, else 0
@@ -97,16 +98,17 @@ TIER_LOWER_FEN, TIER_UPPER_FEN, TIER_RATE_BP, TIER_WIDTH = range(4)
 
 FOREVER_DAY = 10**7
 AGE_UNKNOWN = 127
+NO_LIMIT_FEN = 2 * YEAR_MAX_FEN  # less what an account was paid, it still leaves more than a row can cost
 NO_POLICY_INDEX = 63  # stands for no policy where a row carries the index of its own
 MASKS = 1 << len(CATEGORIES)
 
 
 class Need(NamedTuple):
-    """A required parameter without a value, and the rule that cannot do without it."""
+    """Required parameters without a value for a category, each with the rule that cannot do without it."""
 
     policy_id: str
-    rule: Rule
-    parameter: str
+    category: str
+    lacking: tuple[tuple[Rule, str], ...]
 
 
 class RuleRef(NamedTuple):

@@ -92,11 +92,12 @@ def lint_file(path: str | os.PathLike[str]) -> list[str]:
     return [f"{os.fspath(path)}: {line}" for line in _read(Path(path))[2]]
 
 
-def lint_lines(path: str | os.PathLike[str]) -> tuple[list[tuple[str, str | None]], list[str]]:
-    """Return each fault of a policy file with what it teaches (None: nothing), and the notes on a file without faults."""
-    data, policy, faults = _read(Path(path))
-    lines = [(f"{os.fspath(path)}: {line}", taught(line, data)) for line in faults]
-    return lines, [] if policy is None else [f"{os.fspath(path)}: note: {line}" for line in notes(policy)]
+def lint_lines(source: str) -> tuple[list[tuple[str, str | None]], list[str]]:
+    """Return each fault of a policy (a file, or a built-in id) with what it teaches (None: nothing), and notes where it has none."""
+    path, label = _locate(source) if source in builtin_ids() else (Path(source), source)
+    data, policy, faults = _read(path)
+    lines = [(f"{label}: {line}", taught(line, data)) for line in faults]
+    return lines, [] if policy is None else [f"{label}: note: {line}" for line in notes(policy)]
 
 
 def check_book(policies: Sequence[Policy]) -> None:

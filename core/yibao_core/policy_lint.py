@@ -5,7 +5,7 @@ from datetime import date
 from itertools import product
 
 from yibao_core.parameters import uses
-from yibao_core.policy import CATEGORIES, LAYERS, Amount, Derived, Parameter, Policy, Rule, SharedLimit
+from yibao_core.policy import CATEGORIES, LAYERS, METERED, Amount, Derived, Parameter, Policy, Rule, SharedLimit
 from yibao_core.toml_values import Faults, hint, percent, shown, yuan
 
 
@@ -21,6 +21,9 @@ def check_policy(policy: Policy, data: Mapping[str, object], faults: Faults) -> 
     _check_reach(policy, faults)
     _check_parameters(policy, set(_mentioned(data.get("layers"))), faults)
     _check_shared_limits(policy, faults)
+    for path, account in _accounts(policy):
+        if account == policy.meter:
+            faults.add(path, f"another name: {account} counts the stays of {METERED}", shown(account))
 
 
 def book_faults(policies: Sequence[Policy]) -> list[str]:
@@ -41,6 +44,12 @@ def book_faults(policies: Sequence[Policy]) -> list[str]:
             others = ", ".join(sorted(other for other in above[name] if name in above.get(other, set())))
             faults.add(f"{name}: supersedes", "no way back to the policy itself", f"a circle of {others}")
     book = list(seen.values())
+    meters = {policy.meter: policy.id for policy in book if policy.meter}
+    for policy in book:
+        for path, account in _accounts(policy):
+            if account in meters and account != policy.meter:  # its own is a fault of the file
+                expected = f"another name: {account} counts the stays of {meters[account]}"
+                faults.add(f"{policy.id}: {path}", expected, shown(account))
     for index, first in enumerate(book):
         for second in book[index + 1 :]:
             ordered = second.id in above[first.id] or first.id in above[second.id]
@@ -71,6 +80,17 @@ def _rules(policy: Policy) -> Iterator[tuple[str, str, Rule]]:
     for layer_index, layer in enumerate(policy.layers):
         for rule_index, rule in enumerate(layer.rules):
             yield f"layers[{layer_index}].rules[{rule_index}]", layer.name, rule
+
+
+def _accounts(policy: Policy) -> Iterator[tuple[str, str]]:
+    """Yield every place that names an account, and the name."""
+    for index, layer in enumerate(policy.layers):
+        yield f"layers[{index}].account", layer.account
+        for number, rule in enumerate(layer.rules):
+            if rule.account != layer.account:
+                yield f"layers[{index}].rules[{number}].account", rule.account
+            if rule.shared_limit is not None:
+                yield f"layers[{index}].rules[{number}].shared_limit.account", rule.shared_limit.account
 
 
 def _check_head(policy: Policy, faults: Faults) -> None:

@@ -68,6 +68,9 @@ FLAGS = (
     "STALE_AFTER_REVERSAL",
     "ZERO_PERSONAL_PAYMENT",
 )
+UNPLACED_SHIFT = 8
+"""Flags of a row that is rejected for its place: from this bit on NEEDS_LEVEL and NEEDS_TREATED, as they are lacking."""
+UNPLACED_FLAGS = FLAG_BITS >> UNPLACED_SHIFT << UNPLACED_SHIFT
 UNREADABLE_TIME = -(2**63)
 
 # The word of a stay: the deductible borne (fen), then 16 bits for its number in the year; 0: it went on with an

@@ -29,6 +29,7 @@ from yibao_core.records import (
     SHIFT_POLICY,
     SHIFT_WINDOW,
     TAKEN_OUT,
+    UNPLACED_FLAGS,
 )
 
 FEES_COUNT, LAYERS_COUNT = len(FEES), len(LAYERS)
@@ -196,6 +197,21 @@ def find_original(
 
 
 @helper
+def unusable_original(work: Words, original: int, history_rows: int) -> int:
+    """Return why an original from the history, settled in its day, cannot be taken back now; SETTLED where it can.
+
+    Its policy is not in this run's book, or the history does not show what the policy's rules go by.
+    """
+    status = status_of(work, original)
+    if work[original + ROW] >= history_rows:
+        return SETTLED
+    unplaced = work[original + HEAD] >> SHIFT_FLAGS & UNPLACED_FLAGS != 0
+    if status in (NO_POLICY, BIRTH_DATE_MISSING) or (status == MISSING_VALUE and unplaced):
+        return status
+    return SETTLED
+
+
+@helper
 def check_pair(work: Words, fields: Words, original: int, reversal: int, earlier: bool, reversed_before: bool) -> int:
     """Return the status of a reversal whose original was found."""
     if status_of(work, original) != SETTLED or kind_of(work, original) != NORMAL or not earlier:
@@ -276,6 +292,7 @@ def take_out_pairs(
     person_start: Words,
     people: int,
     by_id: Words,
+    history_rows: int,
     texts: Texts,
 ) -> None:
     """For a re-accounting: mark originals and their reversals as taken out, before anything is replayed."""
@@ -297,6 +314,8 @@ def take_out_pairs(
                 set_mode(work, reversal, TAKEN_OUT | window_mode(work, reversal))
                 continue
             follow(work, original, reversal)
+            if unusable_original(work, original, history_rows) != SETTLED:
+                set_status(work, original, SETTLED)  # it was settled in its day, and nothing is replayed of it
             status = check_pair(
                 work, fields, original, reversal,
                 comes_before(work, original, reversal, texts),

@@ -334,7 +334,7 @@ def settle_shard(
     if longest > PAIRWISE_MAX:
         mark_long_duplicates(work, room.order, room.person_start, people, room.by_id, room.spare, history_rows, texts)
     if options[OPTION_REACCOUNT] and fields[FIELD_REVERSES] >= 0:
-        take_out_pairs(book, work, fields, room.order, room.person_start, people, room.by_id, texts)
+        take_out_pairs(book, work, fields, room.order, room.person_start, people, room.by_id, history_rows, texts)
     return settle_people(
         book,
         fields,

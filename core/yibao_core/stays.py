@@ -72,7 +72,8 @@ def stay_of(
         deductible = round_fen(deductible * share, BP // 2)
     if book[extension + EXTENSION_ONCE]:
         credit = max(credit, balances[year])
-    due = min(max(0, deductible - credit), max(0, book[extension + EXTENSION_LIMIT_FEN] - balances[year]))
+    limit_left = book[extension + EXTENSION_LIMIT_FEN] - max(0, balances[year])  # below 0 after refunds of unseen stays
+    due = min(max(0, deductible - credit), max(0, limit_left))
     return min(base, due), number, begins, share, credit
 
 
@@ -179,7 +180,7 @@ def pay_extended(
         limit = book[extension + EXTENSION_LIMIT_FEN]
         if number > 0 and limit < YEAR_MAX_FEN:
             borne_before = balances[place(at + 2 * book[extension + EXTENSION_METER])]
-            trace[out + TRACE_DEDUCTIBLE_LEFT_FEN] = max(0, limit - borne_before)
+            trace[out + TRACE_DEDUCTIBLE_LEFT_FEN] = max(0, limit - max(0, borne_before))
         trace[out + TRACE_STAY_CAP_FEN] = book[extension + EXTENSION_CAP_FEN]
     paid = min(
         entitled,

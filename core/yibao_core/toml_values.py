@@ -296,13 +296,14 @@ class Table:
     def tables(self, key: str, keys: Sequence[str], required: bool = True) -> "list[Table]":
         """Return a list of tables, or none at all if one of them is no table, so that positions hold."""
         value = self._data.get(key)
+        inside = f" with {', '.join(keys)}" if keys else ""
         if not isinstance(value, list) or (required and not value):
             if required or key in self:
-                self.fault(key, f"a list of tables with {', '.join(keys)}", shown(value))
+                self.fault(key, f"a list of tables{inside}", shown(value))
             return []
         wrong = [index for index, item in enumerate(value) if not isinstance(item, dict)]
         for index in wrong:
-            self.fault(f"{key}[{index}]", f"a table with {', '.join(keys)}", shown(value[index]))
+            self.fault(f"{key}[{index}]", f"a table{inside}", shown(value[index]))
         if wrong:
             return []
         return [Table(item, f"{self.at(key)}[{index}]", self.faults, keys) for index, item in enumerate(value)]
