@@ -13,10 +13,10 @@ from yibao.ledger import as_table
 from yibao.money import to_fen
 from yibao_core.compiler import accounts_of
 from yibao_core.errors import LedgerError
+from yibao_core.full import Openings
 from yibao_core.money import NOT_FEN, NULL_FEN, YEAR_MAX_FEN
 from yibao_core.plan import CompiledBook
 from yibao_core.policy import Policy
-from yibao_core.shards import Openings
 
 COLUMNS = ("person_id", "benefit_year", "insured_city", "account", "base", "paid")
 

@@ -7,26 +7,24 @@ from numpy.typing import NDArray
 
 from yibao.columns import Prepared
 from yibao.dates import day_number
-from yibao_core.accumulators import GROUP_KEY
 from yibao_core.errors import RowStatus
 from yibao_core.intake import NO_ORIGINAL
 from yibao_core.plan import FOREVER_DAY, NO_POLICY_INDEX, CompiledBook
-from yibao_core.shards import Settled
+from yibao_core.settled import Settled
 
 NO_POLICY_REASONS = ("no_region", "no_policy_of_region", "not_in_force", "not_yet_known", "original_of_another_book")
 
 
 def rows_by_policy(book: CompiledBook, settled: Settled) -> dict[str, dict[str, Any]]:
     """Return rows and digest of each policy that settled any, and its rows by year and by city (0: no readable region)."""
-    key = np.maximum(settled.groups[:, GROUP_KEY], 0)  # an episode has no rows of its own
+    rows = np.flatnonzero(settled.status == 0)
+    key = settled.keys(rows)
     year, city = key // 10_000, key % 10_000
     years, cities = (np.flatnonzero(np.bincount(values)) for values in (year, city))
-    place = np.searchsorted(years, year) * len(cities) + np.searchsorted(cities, city)
-    good = settled.status == 0
-    rows: Any = slice(None) if good.all() else good
     policies = NO_POLICY_INDEX + 1
     cells = len(years) * len(cities) * policies
-    code = place[settled.group[rows]] * policies + settled.policy[rows]
+    place = np.searchsorted(years, year) * len(cities) + np.searchsorted(cities, city)
+    code = place * policies + settled.policy[rows]
     counts = np.bincount(code, minlength=cells).reshape(len(years), len(cities), policies)
     return {
         policy.id: {

@@ -37,7 +37,7 @@ from yibao_core.parameters import counts_stays, goes_by_place
 from yibao_core.plan import NO_POLICY_INDEX
 from yibao_core.policy import Policy
 from yibao_core.records import UNREADABLE_TIME
-from yibao_core.shards import threads_to_use
+from yibao_core.threads import threads_to_use
 
 ROWS_FOR_THREADS = 100_000
 SEEN = ("insured_region", "treated_region", "hospital_level", "reverses", "birth_date")

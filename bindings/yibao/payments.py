@@ -41,7 +41,7 @@ from yibao_core.routing import (
     identity,
     settle_entries,
 )
-from yibao_core.shards import Settled
+from yibao_core.settled import Settled
 
 PAYER = "catastrophic_insurance"
 TRANSFER_ID_CHARS = 32
@@ -439,7 +439,7 @@ def _person_years(prepared: Prepared, settled: Settled, rows: Fen, previous: Pre
     groups = settled.groups
     words = prepared.columns.person
     all_rows = len(words)
-    row_group = settled.group[rows]
+    row_group = settled.group_of(rows)
     is_used = np.zeros(len(groups), dtype=bool)
     is_used[row_group] = True
     used = np.flatnonzero(is_used)

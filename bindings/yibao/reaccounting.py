@@ -33,7 +33,7 @@ from yibao_core.errors import LedgerError, RecordedAfterChangeError
 from yibao_core.plan import CompiledBook
 from yibao_core.policy import LAYERS, Policy
 from yibao_core.records import CHANGED, FROZEN
-from yibao_core.shards import Settled
+from yibao_core.settled import Settled
 
 DECREASES = ("waive", "recover")
 REJECTS = ("hold", "pay")
@@ -213,7 +213,14 @@ def reaccount(
         prepared = prepare(part, past, earlier, masks, required, threads, replayed_book, reaccount=True)
         forced = frozenset({"assistance", "commercial"} if len(prepared.columns.supplement) else ())
         plan, settled = run(
-            book, prepared, reaccount=True, after_change=choices, forced=forced, threads=threads, report=report
+            book,
+            prepared,
+            reaccount=True,
+            after_change=choices,
+            forced=forced,
+            threads=threads,
+            report=report,
+            every_group=previous is not None,
         )
         _refuse(settled)
         return prepared, plan, settled

@@ -27,7 +27,7 @@ from yibao_core.plan import CompiledBook
 from yibao_core.policy import LAYERS
 from yibao_core.ratios import policy_range_ratios
 from yibao_core.records import FLAGS, UNPLACED_SHIFT
-from yibao_core.shards import Settled
+from yibao_core.settled import Settled
 from yibao_core.toml_values import percent
 
 YEARLY = "yearly"  # no column of the row alone is out of range: its eligible fee takes the year there

@@ -15,14 +15,13 @@ from numpy.typing import NDArray
 from yibao.columns import Prepared
 from yibao.money import from_fen
 from yibao.roster import Roster
-from yibao_core.accumulators import GROUP_KEY
 from yibao_core.deltas import Deltas, deltas_by_group, deltas_less
 from yibao_core.errors import SettlementError
 from yibao_core.intake import MISSING_DAY, NO_ORIGINAL
 from yibao_core.plan import HEAD_WIDTH, POLICY_FAVOUR, POLICY_SUPPLEMENT, POLICY_WIDTH, CompiledBook
 from yibao_core.policy import CATEGORIES, LAYERS
 from yibao_core.records import FROZEN, TAKEN_OUT
-from yibao_core.shards import Settled
+from yibao_core.settled import Settled
 
 Fen = NDArray[np.int64]
 
@@ -218,7 +217,7 @@ class RosterChanges:
         place = np.minimum(np.searchsorted(self._people, word), max(0, len(self._people) - 1))
         if not len(self._people):
             return np.full(len(rows), -1)
-        year = self._settled.groups[self._settled.group[rows], GROUP_KEY] // 10_000
+        year = self._settled.keys(rows) // 10_000
         return np.where(self._people[place] == word, place * 10_000 + year, -1)
 
     def _by_roster(self, listed: Fen) -> Deltas | None:

@@ -22,6 +22,7 @@ from yibao_core.claim import (
 )
 from yibao_core.compiler import compile_book
 from yibao_core.errors import LedgerError, ParameterError, PolicyError, RowStatus
+from yibao_core.full import no_openings
 from yibao_core.intake import (
     INTAKE_BOOK,
     INTAKE_KNOWN_AS_SETTLED,
@@ -33,7 +34,9 @@ from yibao_core.money import NULL_FEN
 from yibao_core.plan import FOREVER_DAY, CompiledBook
 from yibao_core.policy import CATEGORIES, FEES, LAYERS, METERED, Policy, Rule
 from yibao_core.records import UNPLACED_SHIFT, record_fields
-from yibao_core.shards import Settled, no_openings, settle_columns, threads_to_use
+from yibao_core.settled import Settled
+from yibao_core.shards import settle_columns
+from yibao_core.threads import threads_to_use
 
 AsKnown = date | str | None
 ASIDE = frozenset({METERED})
@@ -98,10 +101,11 @@ def run(
     threads: int | None = None,
     trace_row: int = -1,
     report: Callable[[int], None] | None = None,
+    every_group: bool = True,
 ) -> tuple[CompiledBook, Settled]:
     """Return the plan and the settled rows. ParameterError where rows reach a rule without its required parameter.
 
-    `forced` layers have a word in every record, recorded or not.
+    `forced` layers have a word in every record, recorded or not. `every_group`: see `settle_columns`.
     """
     if len(book) > 1 and "insured_region" not in prepared.present:
         raise LedgerError("ledger: insured_region: expected a column (a book finds each row's policy by it)")
@@ -135,6 +139,7 @@ def run(
         threads_to_use(threads),
         trace_row >= 0,
         report,
+        every_group,
     )
     raise_needs(plan, settled)
     if "birth_date" not in prepared.present:

@@ -64,7 +64,7 @@ def kernel(func: Callable[P, R]) -> Callable[P, R]:
 
 def helper(func: Callable[P, R]) -> Callable[P, R]:
     """Return `func` compiled for other kernels alone: without the door from Python, which costs more than most of them."""
-    return _compiled(func, {**_OPTIONS, "no_cpython_wrapper": True})
+    return _compiled(func, {**_OPTIONS, "no_cpython_wrapper": True, "forceinline": True})
 
 
 def _compiled(func: Callable[P, R], options: dict[str, Any]) -> Callable[P, R]:

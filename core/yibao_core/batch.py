@@ -264,6 +264,9 @@ def settle_people(
         first, end = place(person_start[person]), person_start[person + 1]
         group_first = group_end
         rejected = 0
+        id_row = work[place(order[first]) + ROW]
+        for index in range(first + 1, end):
+            id_row = min(id_row, work[place(order[index]) + ROW])
         for index in range(first, end):
             record = place(order[index])
             row = work[record + ROW]
@@ -301,7 +304,7 @@ def settle_people(
                         counters[COUNT_STALE_ROWS] += stale
 
             key = work[record + GROUP]
-            group = open_group(groups, group_first, group_end, group_width, key, person_base + person, row)
+            group = open_group(groups, group_first, group_end, group_width, key, person_base + person, id_row)
             group_end = max(group_end, group + 1)
             work[record + PERSON] = group
             group_at = place(group * group_width)

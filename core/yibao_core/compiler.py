@@ -7,13 +7,21 @@ from itertools import pairwise
 import numpy as np
 
 from yibao_core.errors import PolicyError
-from yibao_core.money import YEAR_MAX_FEN
+from yibao_core.money import BP, YEAR_MAX_FEN
 from yibao_core.parameters import counts_stays, goes_by_place, is_usable, resolve
 from yibao_core.plan import (
     AGE_UNKNOWN,
+    BOUND_ELIGIBLE,
+    BOUND_ELIGIBLE_LESS_BASIC,
+    BOUND_TOTAL,
+    CARE_CODES,
+    CELL_NO_RULE,
+    CELL_PROGRAM,
+    CELL_RECORDED_MASK,
     COMPUTED,
     EXTENDED,
     FOREVER_DAY,
+    HEAD_PROGRAMS,
     HEAD_WIDTH,
     MASKS,
     NEEDS_AGE,
@@ -22,8 +30,27 @@ from yibao_core.plan import (
     NO_LIMIT_FEN,
     NO_POLICY_INDEX,
     PLACES,
+    PLAIN_ADDS_FEES,
+    PLAIN_CELL_RECORDED,
+    PLAIN_COMPUTED,
+    PLAIN_NO_RULE,
+    PLAIN_RECORDED,
     POLICY_WIDTH,
+    PROGRAM_ADDS_FEES,
+    PROGRAM_COMPUTED_MASK,
+    PROGRAM_MODE,
+    PROGRAM_RECORDED_MASK,
+    PROGRAM_STEP_WIDTH,
+    PROGRAMS_MAX,
     RECORDED,
+    RULE_BASE_MASK,
+    RULE_FIRST_TIER,
+    RULE_LESS_ALL,
+    RULE_TIERS,
+    STEP_WIDTH,
+    TIER_LOWER_FEN,
+    TIER_RATE_BP,
+    TIER_WIDTH,
     ZERO,
     CompiledBook,
     Need,
@@ -41,6 +68,10 @@ from yibao_core.policy import (
     Rate,
     Rule,
 )
+
+BASIC = LAYERS.index(METERED)
+HALF_UP_FEN_BP = BP // 2
+_ONLY_ELIGIBLE, _ONLY_TOTAL = 1 << FEES.index("eligible_fee"), 1 << FEES.index("total_fee")
 
 Place = tuple[int, str]
 """A hospital level, and "inside" or "outside"."""
@@ -133,6 +164,8 @@ class _Compiler:
         }
         self.extra_accounts = tuple(accounts)
         self.blocks: dict[tuple[object, ...], int] = {}
+        self.programs: list[int] = []
+        self.program_fees: set[str] = set()
 
     def compile(self) -> CompiledBook:
         # Accounts first: closing balances name them in the order of the layers, whatever the policies.
@@ -148,11 +181,13 @@ class _Compiler:
                 self._account(policy.meter)
         for name in self.extra_accounts:
             self._account(name)
-        self.words = [len(self.policies), len(self.accounts)]
+        self.words = [len(self.policies), len(self.accounts), 0]
         self.words += [0] * (POLICY_WIDTH * len(self.policies))
         for index, policy in enumerate(self.policies):
             at = HEAD_WIDTH + index * POLICY_WIDTH
             self.words[at : at + POLICY_WIDTH] = self._policy_block(policy)
+        self.words[HEAD_PROGRAMS] = len(self.words)
+        self.words += self.programs
         if self.faults:
             raise PolicyError(self.faults)
         words = np.array(self.words, dtype=np.int64)
@@ -168,6 +203,8 @@ class _Compiler:
             self.needs_age,
             frozenset(self.fees_used),
             tuple(dict.fromkeys(policy.meter for policy in self.policies if policy.meter in self.accounts)),
+            len(self.programs),
+            frozenset(self.program_fees),
         )
 
     def _account(self, name: str) -> int:
@@ -193,12 +230,36 @@ class _Compiler:
             days(window.start, 0),
             days(window.end, FOREVER_DAY),
             int(policy.year_follows == "settled_at"),
-            5_000 if policy.rounding == "half_up" else 0,
+            HALF_UP_FEN_BP if policy.rounding == "half_up" else 0,
             favour,
             first_cell,
             sum(1 << CATEGORIES.index(category) for category in policy.routing.supplement_categories),
             int(goes_by_place(policy)),
+            self._plain_table(policy, cells),
         ]
+
+    def _plain_table(self, policy: Policy, cells: Sequence[Sequence[int]]) -> int:
+        """Write the PLAIN_ word of each set of categories and care type; return where they stand."""
+        by_cell = [-1 if goes_by_place(policy) else self._plain_word(cell) for cell in cells]
+        words: list[int] = []
+        for category in _favour_table(policy):
+            known = by_cell[category * len(CARE_TYPES) : (category + 1) * len(CARE_TYPES)] if category >= 0 else []
+            words += [*known, *[-1] * (CARE_CODES - len(known))]
+        return self._placed("plain", words)
+
+    def _plain_word(self, cell: Sequence[int]) -> int:
+        program = cell[CELL_PROGRAM]
+        if program < 0:
+            return -1
+        at = self.programs[program]
+        return (
+            program
+            | cell[CELL_RECORDED_MASK] << PLAIN_CELL_RECORDED
+            | self.words[at + PROGRAM_RECORDED_MASK] << PLAIN_RECORDED
+            | self.words[at + PROGRAM_COMPUTED_MASK] << PLAIN_COMPUTED
+            | cell[CELL_NO_RULE] << PLAIN_NO_RULE
+            | self.words[at + PROGRAM_ADDS_FEES] << PLAIN_ADDS_FEES
+        )
 
     def _cell(self, policy: Policy, category: str, care: str, place: Place | None) -> list[int]:
         steps: list[int] = []
@@ -239,7 +300,53 @@ class _Compiler:
         first = self._placed("steps", steps)
         self.needs_age |= bool(needs & NEEDS_AGE)
         need = self._need(Need(policy.id, category, tuple(lacking))) if lacking else 0
-        return [first, first + len(steps), needs, need, recorded_mask, no_rule]
+        program = -1 if needs or need or place else self._program(policy, steps)
+        return [first, first + len(steps), needs, need, recorded_mask, no_rule, program]
+
+    def _program(self, policy: Policy, steps: Sequence[int]) -> int:
+        """Return which program does what the steps do, -1 where none can."""
+        recorded_mask = computed_mask = 0
+        program: list[int] = []
+        bound, first_fen = BOUND_ELIGIBLE_LESS_BASIC, 2 * YEAR_MAX_FEN
+        keeps_basic = less_basic = False  # so far
+        masks = set()
+        for at in range(0, len(steps), STEP_WIDTH):
+            layer, mode, rule, feeds, charged_total, age_from, age_to = steps[at : at + STEP_WIDTH]
+            mask = self.words[rule + RULE_BASE_MASK]
+            if mode == EXTENDED or (age_from, age_to) != (0, AGE_UNKNOWN) or not self.words[rule + RULE_LESS_ALL]:
+                return -1
+            if mode == RECORDED and layer == BASIC:
+                if any(program[at + PROGRAM_MODE] == COMPUTED for at in range(0, len(program), PROGRAM_STEP_WIDTH)):
+                    return -1  # what is left may cut it
+                keeps_basic, less_basic = True, not charged_total
+            elif mode == RECORDED:
+                recorded_mask |= 1 << layer
+            else:
+                computed_mask |= 1 << layer
+            if mode == COMPUTED:
+                first_fen = min(first_fen, self._first_paid_fen(rule))
+                bound = min(bound, BOUND_ELIGIBLE if not less_basic else bound)
+                bound = BOUND_TOTAL if mask != _ONLY_ELIGIBLE else bound
+            if mode == COMPUTED or feeds or layer == BASIC:
+                program += [layer, mode, rule, feeds, charged_total, mask]
+                masks.add(mask)
+        adds_fees = int(not masks <= {_ONLY_ELIGIBLE, _ONLY_TOTAL})
+        half_fen_bp = HALF_UP_FEN_BP if policy.rounding == "half_up" else 0
+        head = [recorded_mask, computed_mask, bound, int(keeps_basic), adds_fees, first_fen, half_fen_bp]
+        words = [*head, len(program) // PROGRAM_STEP_WIDTH, *program]
+        self.program_fees |= {fee for bit, fee in enumerate(FEES) for mask in masks if mask >> bit & 1}
+        place = self._placed("program", words)
+        if place not in self.programs:
+            self.programs.append(place)
+        index = self.programs.index(place)
+        return index if index < PROGRAMS_MAX else -1
+
+    def _first_paid_fen(self, rule: int) -> int:
+        """Return the cumulative base up to which a rule pays nothing."""
+        tiers = range(self.words[rule + RULE_TIERS])
+        edges = [rule + RULE_FIRST_TIER + tier * TIER_WIDTH for tier in tiers]
+        paying = [self.words[at + TIER_LOWER_FEN] for at in edges if self.words[at + TIER_RATE_BP] > 0]
+        return min(paying, default=2 * YEAR_MAX_FEN)
 
     def _need(self, need: Need) -> int:
         """Return which of the needs this is, counted from 1."""

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from yibao_core._jit import Words, far_place, kernel, place
+from yibao_core._jit import Words, far_place, helper, kernel, place
 from yibao_core.calendar import completed_years, year_month_day
 from yibao_core.errors import RowStatus
 from yibao_core.money import NOT_FEN, NULL_FEN, ROW_MAX_FEN
@@ -103,6 +103,9 @@ ALL_LAYERS = (1 << LAYERS_COUNT) - 1
 BROKEN_AMOUNT, HUGE_AMOUNT, SIGN_AMOUNT, NULL_AMOUNT = 1, 2, 4, 8
 NULL_SHIFT = 3
 
+COMPONENTS_NULL = NULL_AMOUNT << 1 | NULL_AMOUNT << 2 | NULL_AMOUNT << 3
+FAULTY = BROKEN_AMOUNT | HUGE_AMOUNT | SIGN_AMOUNT
+
 # A block of rows: a line a money column, then these. It fits the first-level cache.
 BLOCK_ROWS = 128
 (
@@ -113,8 +116,9 @@ BLOCK_ROWS = 128
     BLOCK_NO_SIGN,
     BLOCK_FAULTS,
     BLOCK_RECORD,
+    BLOCK_RAW,
     BLOCK_LINES,
-) = range(MONEY_COUNT, MONEY_COUNT + 8)
+) = range(MONEY_COUNT, MONEY_COUNT + 9)
 
 OK = int(RowStatus.SETTLED)
 MISSING_VALUE = int(RowStatus.MISSING_VALUE)
@@ -173,6 +177,27 @@ def find_policy(book: Words, region: int, day: int, known_day: int, by_region: b
     return NO_POLICY_INDEX
 
 
+@helper
+def year_of(years: Words, day: int) -> int:
+    """Return the year of a day; `years` is the look-up, days outside it are computed."""
+    return int(years[day]) if 0 <= day < years.size else year_month_day(day)[0]
+
+
+@helper
+def row_flags(
+    faults: int, components: int, total: int, paid: int, personal: int, has_paid: bool, recorded_mask: int, no_rule: int
+) -> int:
+    """Return the flags that a bill's own cells give it.
+
+    `recorded_mask` and `no_rule` are its cell's, 0 where its payments are the ledger's and not the run's.
+    """
+    flags = FEES_DO_NOT_ADD_UP if (faults & COMPONENTS_NULL == 0) & (components != total) else 0
+    known = faults & NULL_AMOUNT << PERSONAL == 0
+    flags |= PAID_DOES_NOT_ADD_UP if has_paid & known & (paid + personal != total) else 0
+    nulls = faults >> (NULL_SHIFT + FEES_COUNT) & recorded_mask
+    return flags | (NO_RULE if nulls | no_rule else 0)
+
+
 @kernel
 def shard_of(person: int, bits: int) -> int:
     """Return a person's shard among 2**bits: the upper bits of a product that never wraps."""
@@ -211,15 +236,16 @@ def judge_column(
 
 
 @kernel
-def judge_money(columns: Columns, begin: int, end: int, block: NDArray[np.int64]) -> None:
-    """Fill a block with the money cells of rows begin..end, their faults and sums."""
+def judge_money(columns: Columns, rows: Words, begin: int, end: int, block: NDArray[np.int64]) -> None:
+    """Fill a block with the money cells of rows begin..end, their faults and sums; of rows[begin:end] where rows are listed."""
     absent = 0
     for column in range(MONEY_COUNT):
         if columns.money[column].size == 0:
             absent |= NULL_AMOUNT << column
     has_reverses = columns.reverses.size > 0
     for index in range(end - begin):
-        block[BLOCK_SIGN, index] = -1 if has_reverses and columns.reverses[begin + index] != NO_ORIGINAL else 1
+        row = rows[begin + index] if rows.size > 0 else begin + index
+        block[BLOCK_SIGN, index] = -1 if has_reverses and columns.reverses[row] != NO_ORIGINAL else 1
         block[BLOCK_FAULTS, index] = absent
         block[BLOCK_COMPONENTS, index] = 0
         block[BLOCK_PAID, index] = 0
@@ -233,15 +259,18 @@ def judge_money(columns: Columns, begin: int, end: int, block: NDArray[np.int64]
         signed = BLOCK_NO_SIGN if column == PERSONAL else BLOCK_SIGN  # a personal share may have any sign
         null_bit = NULL_AMOUNT << column
         shift = columns.money_shift[column]
-        part = amounts[begin << shift : end << shift]
         lines = block[column], block[sums], block[BLOCK_FAULTS]
-        judge_column(part, shift, end - begin, block[signed], null_bit, lines[0], lines[1], lines[2])
+        if rows.size > 0:
+            for index in range(end - begin):
+                block[BLOCK_RAW, index] = amounts[rows[begin + index] << shift]
+            judge_column(block[BLOCK_RAW], 0, end - begin, block[signed], null_bit, lines[0], lines[1], lines[2])
+        else:
+            part = amounts[begin << shift : end << shift]
+            judge_column(part, shift, end - begin, block[signed], null_bit, lines[0], lines[1], lines[2])
 
 
 @kernel
-def find_records(
-    shard: Words, person: Words, cursors: Words, width: int, work: Words, block: NDArray[np.int64]
-) -> None:
+def find_records(shard: Words, cursors: Words, width: int, work: Words, block: NDArray[np.int64]) -> None:
     """Give each row of a block the next place of its shard, and write both ends of its record.
 
     The memory of the whole block is then under way before the first row is judged.
@@ -251,7 +280,7 @@ def find_records(
         cursors[shard[index]] = at + 1
         record = far_place(at * width)
         block[BLOCK_RECORD, index] = record
-        work[record + PERSON] = person[index]
+        work[record + PERSON] = 0
         work[record + far_place(width - 1)] = 0
 
 
@@ -261,6 +290,7 @@ def pack_rows(
     fields: Words,
     settings: Words,
     columns: Columns,
+    listed: Words,
     lo: int,
     hi: int,
     years: Words,
@@ -272,7 +302,7 @@ def pack_rows(
 ) -> None:
     """Write rows lo..hi as records to their shards, each at its shard's cursor, with what one row alone tells.
 
-    `block` is room to work in: BLOCK_LINES x BLOCK_ROWS, zero.
+    Where rows are listed, they are listed[lo:hi], and their records follow each other. `block` is room to work in: BLOCK_LINES x BLOCK_ROWS, zero.
     """
     reaccount = settings[INTAKE_REACCOUNT] != 0
     by_region = settings[INTAKE_BOOK] != 0
@@ -292,14 +322,17 @@ def pack_rows(
     required = NULL_AMOUNT << TOTAL | NULL_AMOUNT << ELIGIBLE
     if reaccount:
         required |= NULL_AMOUNT << CATASTROPHIC
-    components_known = NULL_AMOUNT << 1 | NULL_AMOUNT << 2 | NULL_AMOUNT << 3
 
     for begin in range(lo, hi, BLOCK_ROWS):
         end = min(begin + BLOCK_ROWS, hi)
-        judge_money(columns, begin, end, block)
-        find_records(shard[begin:end], person[begin:end], cursors, width, work, block)
+        judge_money(columns, listed, begin, end, block)
+        if listed.size > 0:
+            for index in range(end - begin):
+                block[BLOCK_RECORD, index] = (begin - lo + index) * width
+        else:
+            find_records(shard[begin:end], cursors, width, work, block)
         for index in range(end - begin):
-            row = far_place(begin + index)
+            row = far_place(listed[begin + index] if listed.size > 0 else begin + index)
             record = far_place(block[BLOCK_RECORD, index])
             missing = int(missing_bits[row]) if has_missing else 0
             faults = block[BLOCK_FAULTS, index]
@@ -343,8 +376,7 @@ def pack_rows(
             year = 0
             by_settled = book[policy + POLICY_YEAR_BY_SETTLED] != 0
             if not day_missing and not (by_settled and time == UNREADABLE_TIME):
-                year_day = time // DAY_US if by_settled else day
-                year = int(years[year_day]) if 0 <= year_day < years.size else year_month_day(year_day)[0]
+                year = year_of(years, time // DAY_US if by_settled else day)
 
             # The first code that fits wins; a reversal takes policy and age from its original.
             status = OK
@@ -371,14 +403,11 @@ def pack_rows(
 
             flags = unknown << UNPLACED_SHIFT if unplaced else 0
             if status == OK and bill:
-                if faults & components_known == 0 and block[BLOCK_COMPONENTS, index] != total:
-                    flags |= FEES_DO_NOT_ADD_UP
-                personal_known = faults >> NULL_SHIFT + PERSONAL & 1 == 0
-                if has_paid and personal_known and paid + block[PERSONAL, index] != total:
-                    flags |= PAID_DOES_NOT_ADD_UP
-                no_figure = nulls & book[cell + CELL_RECORDED_MASK] or book[cell + CELL_NO_RULE]
-                if no_figure and (in_window or not reaccount):
-                    flags |= NO_RULE
+                components, personal = block[BLOCK_COMPONENTS, index], block[PERSONAL, index]
+                recorded_mask, no_rule = 0, 0
+                if in_window or not reaccount:
+                    recorded_mask, no_rule = book[cell + CELL_RECORDED_MASK], book[cell + CELL_NO_RULE]
+                flags |= row_flags(faults, components, total, paid, personal, has_paid, recorded_mask, no_rule)
             kind = NORMAL if bill else REVERSAL
             if missing & MISSING_PERSON:
                 kind = NOBODY
@@ -386,6 +415,7 @@ def pack_rows(
             if has_supplement and supplements[row] > 0 and mask & book[policy + POLICY_SUPPLEMENT]:
                 supplement = 1
 
+            work[record + PERSON] = person[row]
             work[record + TIME] = time
             work[record + ID] = ids[row]
             work[record + ROW] = row

@@ -95,17 +95,27 @@ def pay_layer(
     base: int,
     left: int,
 ) -> int:
-    """Return what a computed layer pays on a row's base: R(F(after)) - R(F(before)), then the cuts.
-
-    The cuts, in order: what the yearly cap leaves, what a shared limit leaves, what the row leaves. `before` is the
-    account's cumulative base.
-    """
-    # Below the first tier nothing is paid, and few people ever reach it.
-    if base == 0 or book[rule + RULE_TIERS] == 0 or before + base <= book[rule + RULE_FIRST_TIER + TIER_LOWER_FEN]:
+    """Return what a computed layer pays on a row's base. `before` is the account's cumulative base."""
+    if base == 0 or is_below(book, rule, before + base):
         return 0
-    paid = entitled_fen(before + base, book, rule, half_fen_bp) - entitled_fen(before, book, rule, half_fen_bp)
-    paid = min(paid, cap_left_fen(book, rule, balances, at), limit_left_fen(book, rule, balances, at), left)
-    return max(0, paid)
+    entitled_before = entitled_fen(before, book, rule, half_fen_bp)
+    entitled_after = entitled_fen(before + base, book, rule, half_fen_bp)
+    return cut_fen(
+        entitled_after - entitled_before, cap_left_fen(book, rule, balances, at), limit_left_fen(book, rule, balances, at), left
+    )  # fmt: skip
+
+
+@helper
+def is_below(book: Words, rule: int, cumulative: int) -> bool:
+    """Return whether a cumulative base does not reach the first tier: nothing is paid, and few people ever reach it."""
+    return book[rule + RULE_TIERS] == 0 or cumulative <= book[rule + RULE_FIRST_TIER + TIER_LOWER_FEN]
+
+
+@helper
+def cut_fen(entitled: int, cap_left: int, limit_left: int, left: int) -> int:
+    """Return what of R(F(after)) - R(F(before)) is paid: the cuts are what the yearly cap leaves, what a shared limit
+    leaves, what the row leaves."""
+    return max(0, min(entitled, cap_left, limit_left, left))
 
 
 @helper

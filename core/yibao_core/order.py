@@ -45,6 +45,16 @@ def compare_bytes(first: Words, at: int, size: int, second: Words, other_at: int
 
 
 @kernel
+def compare_texts(
+    first: Words, first_offsets: Words, row: int, second: Words, second_offsets: Words, other_row: int
+) -> int:
+    """Return -1, 0 or 1: the text of a row of one column against that of a row of another."""
+    at, other_at = first_offsets[row], second_offsets[other_row]
+    size, other_size = first_offsets[row + 1] - at, second_offsets[other_row + 1] - other_at
+    return compare_bytes(first, at, size, second, other_at, other_size)
+
+
+@kernel
 def hash_bytes(text: Words, at: int, size: int) -> int:
     """Return a 47-bit hash of some bytes; equal texts have equal hashes, no more. No product wraps."""
     value = size
@@ -67,11 +77,7 @@ def compare_ids(work: Words, record: int, other: int, texts: Texts) -> int:
         first, second = work[record + ID], work[other + ID]
         return -1 if first < second else (1 if first > second else 0)
     row, other_row = work[record + ROW], work[other + ROW]
-    at, other_at = texts.id_offsets[row], texts.id_offsets[other_row]
-    return compare_bytes(
-        texts.id_bytes, at, texts.id_offsets[row + 1] - at,
-        texts.id_bytes, other_at, texts.id_offsets[other_row + 1] - other_at,
-    )  # fmt: skip
+    return compare_texts(texts.id_bytes, texts.id_offsets, row, texts.id_bytes, texts.id_offsets, other_row)
 
 
 @kernel
@@ -82,14 +88,10 @@ def names_original(work: Words, reversal: int, reverses: int, original: int, tex
     if texts.id_offsets.size == 0:
         return True
     row, other_row = work[reversal + ROW], work[original + ROW]
-    at, other_at = texts.reverses_offsets[row], texts.id_offsets[other_row]
-    return (
-        compare_bytes(
-            texts.reverses_bytes, at, texts.reverses_offsets[row + 1] - at,
-            texts.id_bytes, other_at, texts.id_offsets[other_row + 1] - other_at,
-        )
-        == 0
-    )  # fmt: skip
+    found = compare_texts(
+        texts.reverses_bytes, texts.reverses_offsets, row, texts.id_bytes, texts.id_offsets, other_row
+    )
+    return found == 0
 
 
 @kernel

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from yibao_core.money import YEAR_MAX_FEN
 from yibao_core.policy import AGE_MAX, CATEGORIES, LEVELS, TREATED, Layer, Policy, Rule
 
-# Head of the plan: the number of policies and of accounts; policy blocks follow.
-HEAD_POLICIES, HEAD_ACCOUNTS, HEAD_WIDTH = range(3)
+# Head of the plan: the number of policies and of accounts, where the table of programs stands; policy blocks follow.
+HEAD_POLICIES, HEAD_ACCOUNTS, HEAD_PROGRAMS, HEAD_WIDTH = range(4)
 
 # A policy block. Days count from 1970-01-01.
 (
@@ -32,8 +32,9 @@ HEAD_POLICIES, HEAD_ACCOUNTS, HEAD_WIDTH = range(3)
     POLICY_CELLS,  # offset of the cells, category by category
     POLICY_SUPPLEMENT,  # the set of categories whose supplement rows pay nothing to the person
     POLICY_BY_PLACE,  # 1: a set of cells for each place, in the order of PLACES
+    POLICY_PLAIN,  # offset of a PLAIN_ word for each set of categories and care type (CARE_CODES a set), as `plain` looks them up
     POLICY_WIDTH,
-) = range(14)
+) = range(15)
 
 # A cell. The masks have one bit a layer.
 (
@@ -43,8 +44,15 @@ HEAD_POLICIES, HEAD_ACCOUNTS, HEAD_WIDTH = range(3)
     CELL_NEED,  # index into CompiledBook.needs plus one; 0: nothing is missing
     CELL_RECORDED_MASK,  # recorded here and covering the care type: a null cell is NO_RULE
     CELL_NO_RULE,  # the ledger has no such column, though the layer has a rule for others
+    CELL_PROGRAM,  # which of the programs does for plain rows what the steps do; -1: none does
     CELL_WIDTH,
-) = range(7)
+) = range(8)
+
+# A word of POLICY_PLAIN, -1 where no row of these categories and care type is plain. From the lowest bit: program 16,
+# and the masks of its cell and its program that flags and marks go by, 8 bits each: CELL_RECORDED_MASK,
+# PROGRAM_RECORDED_MASK, PROGRAM_COMPUTED_MASK, then CELL_NO_RULE and PROGRAM_ADDS_FEES.
+CARE_CODES = 8  # an unknown care type is the last
+PLAIN_CELL_RECORDED, PLAIN_RECORDED, PLAIN_COMPUTED, PLAIN_NO_RULE, PLAIN_ADDS_FEES = 16, 24, 32, 40, 41
 
 (
     STEP_LAYER,
@@ -65,6 +73,31 @@ NEEDS_AGE, NEEDS_LEVEL, NEEDS_TREATED = 1, 2, 4
 PLACES = tuple((level, treated) for treated in TREATED for level in LEVELS)
 OUTSIDE = len(LEVELS)
 UNGRADED = LEVELS.index(9)
+
+# A program: the steps of a cell that only has yearly rules without ceiling, less all that was paid before, for every
+# age and place. Rows that such a cell can settle are *plain*; `plain` says what else they must be.
+(
+    PROGRAM_RECORDED_MASK,  # layers whose recorded figure is paid here, basic insurance apart: in a plain row it is 0
+    PROGRAM_COMPUTED_MASK,  # layers whose recorded figure is not
+    PROGRAM_BOUND,  # what no base of a computed layer exceeds: BOUND_
+    PROGRAM_KEEPS_BASIC,  # 1: what basic insurance has paid stands
+    PROGRAM_ADDS_FEES,  # 1: some base is a sum of fees; a plain row's components are its total at most
+    PROGRAM_FIRST_FEN,  # up to this yearly base nothing is paid
+    PROGRAM_HALF_FEN_BP,
+    PROGRAM_STEPS,
+    PROGRAM_FIRST_STEP,  # then PROGRAM_STEP_WIDTH words for each step
+) = range(9)
+(
+    PROGRAM_LAYER,
+    PROGRAM_MODE,
+    PROGRAM_RULE,
+    PROGRAM_FEEDS,
+    PROGRAM_CHARGED_TOTAL,
+    PROGRAM_FEES,  # the fees of its base, one bit each
+    PROGRAM_STEP_WIDTH,
+) = range(7)
+BOUND_TOTAL, BOUND_ELIGIBLE, BOUND_ELIGIBLE_LESS_BASIC = range(3)
+PROGRAMS_MAX = 1 << 16
 
 (
     RULE_ORDINAL,
@@ -132,6 +165,8 @@ class CompiledBook(NamedTuple):
     needs_age: bool
     fees_used: frozenset[str]
     meters: tuple[str, ...]  # the accounts that count stays
+    programs: int
+    program_fees: frozenset[str]  # of the bases of all programs
 
     @property
     def counts_stays(self) -> bool:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from yibao_core.money import BP, NULL_FEN
 from yibao_core.policy import CARE_TYPES, Policy, Ratio
-from yibao_core.shards import Settled
+from yibao_core.settled import Settled
 
 
 class RatioReport(NamedTuple):

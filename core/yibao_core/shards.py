@@ -1,141 +1,66 @@
-"""Rows to shards of people, shards to results, results back to rows; the threads.
+"""Rows to shards of people, shards to results, results back to rows.
 
-Three streaming passes around the settlement: count and scatter (rows in their own order, each to
-its person's shard), settle each shard where it lies, and walk the rows once more taking each result from
-its shard's next place. Row order comes back without a single write out of order.
+Streaming passes around the settlement: mix and scatter (rows in their own order, each to its person's shard), settle each
+shard where it lies, and walk the rows once more taking each result from its shard's next place. Row order comes back without a
+single write out of order. Plain rows go in short records (`plain`, `units`), all rows of other people in full ones (`full`).
 """
 
-import os
 import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from yibao_core._jit import Words, kernel
-from yibao_core.accumulators import GROUP_BALANCES
-from yibao_core.batch import settle_people
-from yibao_core.calendar import years_of_days
-from yibao_core.claim import COUNT_NEEDS, OPTION_HISTORY_ROWS, OPTION_REACCOUNT, OPTION_TRACE_ROW, SCRATCH
-from yibao_core.collect import BLOCK_LINES as COLLECT_LINES
+from yibao_core.claim import OPTION_REACCOUNT, OPTION_TRACE_ROW
 from yibao_core.collect import BLOCK_ROWS as COLLECT_ROWS
-from yibao_core.collect import RESULT_PAID, collect_rows, shrink_records
-from yibao_core.errors import SettlementError
-from yibao_core.intake import BLOCK_LINES, BLOCK_ROWS, Columns, count_shards, pack_rows
+from yibao_core.collect import collect_plain
+from yibao_core.full import FullResults, Job, Openings, Outputs, settle_all, settle_listed
+from yibao_core.intake import BLOCK_ROWS, Columns
+from yibao_core.keys import YEARS
 from yibao_core.layers import TRACE_FIRST_TIER, TRACE_TIER_WIDTH
 from yibao_core.money import NULL_FEN
-from yibao_core.order import Texts, join_people, sort_people
-from yibao_core.plan import HEAD_WIDTH, POLICY_HALF_FEN_BP, POLICY_WIDTH, CompiledBook
-from yibao_core.policy import LAYERS
-from yibao_core.records import (
-    FIELD_ELIGIBLE,
-    FIELD_EPISODE,
-    FIELD_LAYER,
-    FIELD_REVERSES,
-    FIELD_STAY,
-    FIELD_TOTAL,
-    FIELD_WIDTH,
-    GROUP,
-    HEAD,
-    ID,
-    NO_EPISODE,
-    NO_STAY,
-    NUMBER_NONE,
-    OPENING,
-    PERSON,
-    ROW,
-    SHIFT_BORNE,
-    SHIFT_KIND,
-    SHIFT_NULLS,
-    TIME,
-    UNREADABLE_TIME,
+from yibao_core.order import Texts
+from yibao_core.plain import (
+    BUCKET_BITS,
+    PLAIN_LINES,
+    RANGE_DAY,
+    RANGE_REGION,
+    Layout,
+    find_ranges,
+    lay_out,
+    mix_people,
+    no_ranges,
+    pack_plain,
 )
-from yibao_core.reversals import PAIRWISE_MAX, mark_duplicates, mark_long_duplicates, take_out_pairs
+from yibao_core.plan import (
+    HEAD_PROGRAMS,
+    HEAD_WIDTH,
+    POLICY_HALF_FEN_BP,
+    POLICY_WIDTH,
+    POLICY_YEAR_BY_SETTLED,
+    PROGRAM_COMPUTED_MASK,
+    CompiledBook,
+)
+from yibao_core.policy import LAYERS
+from yibao_core.records import FIELD_STAY, NO_STAY, NUMBER_NONE, SHIFT_BORNE
+from yibao_core.settled import FullRows, Settled
+from yibao_core.threads import Run, Workers
 from yibao_core.traces import fill_trace
+from yibao_core.units import (
+    FOUND_GROUPS,
+    FOUND_LISTED,
+    FOUND_VIOLATIONS,
+    FOUNDS,
+    RANKED,
+    ROW_LINES,
+    ROWS_MAX,
+    settle_units,
+)
 
-# 5 million rows of 11 words, seconds to settle the packed shards: 0.43 with 0.5 MB, 0.57 with 1 MB, 0.60 with 2 MB,
-# 0.92 with 4 MB in one session, 0.50 against 0.54 (0.5 and 2 MB) in another.
-SHARD_BYTES = 500_000
-SHARD_BITS_MAX = 12
 ROWS_PER_THREAD = 20_000  # fewer are settled before a thread has started
-THREADS_VARIABLE = "YIBAO_THREADS"
-_YEARS = years_of_days()
-
-
-class Openings(NamedTuple):
-    """Balances to start from, one entry for each person, year, city and account, or episode and city.
-
-    Of the account that counts stays they are the deductible borne and the number of stays (of an episode: its number).
-    """
-
-    person: NDArray[np.int64]
-    key: NDArray[np.int64]  # benefit year x 10,000 + city
-    account: NDArray[np.int64]
-    base_fen: NDArray[np.int64]
-    paid_fen: NDArray[np.int64]
-    episode: NDArray[np.int64]  # NO_EPISODE for a year's own; empty: no entry is of an episode
-
-
-class Settled(NamedTuple):
-    """Results by row, in the order in which the rows came, and the groups behind them."""
-
-    status: NDArray[np.int8]
-    flags: NDArray[np.int16]
-    mode: NDArray[np.int8]
-    policy: NDArray[np.int8]
-    group: NDArray[np.int32]  # -1: none
-    personal_fen: NDArray[np.int64]
-    paid_fen: dict[str, NDArray[np.int64]]  # the layers that are computed or recorded anywhere
-    deductible_fen: NDArray[np.int64]  # borne by the stay; NULL_FEN: it was not counted. Empty where none are counted
-    stay_number: NDArray[np.int64]  # in the year; 0: it went on with an episode, -1: none
-    groups: NDArray[np.int64]  # (groups, GROUP_BALANCES + 2 x accounts)
-    counters: NDArray[np.int64]
-    violations: int
-    trace: NDArray[np.int64]
-
-
-def threads_to_use(threads: int | None) -> int:
-    """Return how many threads to start: as asked, else by YIBAO_THREADS, else the cores this process may use."""
-    if threads is None:
-        given = os.environ.get(THREADS_VARIABLE, "0")
-        if not given.isdecimal():
-            raise SettlementError(f"{THREADS_VARIABLE}: expected a number of threads, got {given!r}")
-        threads = int(given) or len(os.sched_getaffinity(0))
-    return max(1, threads)
-
-
-def no_openings() -> Openings:
-    """Return no balances."""
-    none = np.empty(0, dtype=np.int64)
-    none.flags.writeable = False
-    return Openings(none, none, none, none, none, none)
-
-
-@kernel
-def pack_openings(
-    fields: Words, openings: Openings, first_row: int, shard: Words, cursors: Words, width: int, work: Words
-) -> None:
-    """Write opening balances as records that come before all rows of their person."""
-    for entry in range(openings.person.size):
-        record = cursors[shard[entry]] * width
-        cursors[shard[entry]] += 1
-        for word in range(width):
-            work[record + word] = 0
-        work[record + PERSON] = openings.person[entry]
-        work[record + TIME] = UNREADABLE_TIME
-        work[record + ID] = 0
-        work[record + ROW] = first_row + entry
-        work[record + GROUP] = openings.key[entry]
-        work[record + HEAD] = OPENING << SHIFT_KIND | openings.account[entry] << SHIFT_NULLS
-        work[record + fields[FIELD_TOTAL]] = openings.base_fen[entry]
-        work[record + fields[FIELD_ELIGIBLE]] = openings.paid_fen[entry]
-        if fields[FIELD_REVERSES] >= 0:
-            work[record + fields[FIELD_REVERSES]] = UNREADABLE_TIME
-        if fields[FIELD_EPISODE] >= 0:
-            work[record + fields[FIELD_STAY]] = NO_STAY
-            work[record + fields[FIELD_EPISODE]] = openings.episode[entry] if openings.episode.size > 0 else NO_EPISODE
+SHARD_BYTES = 400_000
+SHARD_BITS_MAX = 12
+LISTED_ROWS = 8_000  # so many rows of full records at least are one piece of work
 
 
 def settle_columns(
@@ -149,243 +74,273 @@ def settle_columns(
     threads: int,
     trace: bool = False,
     report: Callable[[int], None] | None = None,
+    every_group: bool = True,
 ) -> Settled:
     """Settle or replay all rows; the rows of the history come first and have no results.
 
-    `settings` are the intake's, `options` the run's. `report` is told the number of rows of each shard
-    that is done, from the threads. All input arrays are read-only.
+    `settings` are the intake's, `options` the run's. `report` is told the number of rows of each piece of work that is
+    done, from the threads. A re-accounting without `every_group` keeps only person-years that are or were paid something.
+    All input arrays are read-only.
     """
-    rows, entries = len(columns.person), len(openings.person)
-    width = int(fields[FIELD_WIDTH])
-    records = rows + entries
-    threads = max(1, min(threads, records // ROWS_PER_THREAD))
-    bits = min(SHARD_BITS_MAX, max(0, (records * width * 8 // SHARD_BYTES).bit_length()))
-    edges = [rows * part // threads for part in range(threads + 1)]
-    group_width = GROUP_BALANCES + 2 * len(book.accounts)
+    threads = max(1, min(threads, (len(columns.person) + len(openings.person)) // ROWS_PER_THREAD))
+    job = Job(book, fields, settings, options, columns, texts, threads, report)
+    rows = job.rows - job.history_rows
+    outputs = Outputs(
+        status=np.zeros(rows, dtype=np.int8),
+        flags=np.zeros(rows, dtype=np.int16),
+        mode=np.zeros(rows, dtype=np.int8),
+        policy=np.zeros(rows, dtype=np.int8),
+    )
+    with Workers(threads) as run:
+        if trace or len(openings.person) or book.counts_stays or not book.programs:
+            return _all_in_full(job, openings, outputs, trace, run)
+        return _plain_and_full(job, outputs, every_group, run)
 
-    shard = np.empty(rows, dtype=np.uint16)
-    entry_shard = np.empty(entries, dtype=np.uint16)
-    counts = np.zeros((threads + 1, 1 << bits), dtype=np.int64)
-    work = np.empty(records * width, dtype=np.int64)
-    with _workers(threads) as run:
-        run(
-            lambda part: count_shards(columns.person, edges[part], edges[part + 1], bits, shard, counts[part]),
-            range(threads),
-        )
-        count_shards(openings.person, 0, entries, bits, entry_shard, counts[threads])
-        sizes = counts.sum(axis=0)
-        start = np.concatenate(([0], np.cumsum(sizes)))
-        first = start[:-1] + np.cumsum(counts, axis=0) - counts  # of each part of the rows in each shard
-        cursors = first.copy()
-        run(
-            lambda part: pack_rows(
-                book.words,
-                fields,
-                settings,
-                columns,
-                edges[part],
-                edges[part + 1],
-                _YEARS,
-                shard,
-                cursors[part],
-                width,
-                work,
-                np.zeros((BLOCK_LINES, BLOCK_ROWS), dtype=np.int64),
-            ),
-            range(threads),
-        )
-        pack_openings(fields, openings, rows, entry_shard, cursors[threads], width, work)
 
-        counters = np.zeros((1 << bits, COUNT_NEEDS + len(book.needs)), dtype=np.int64)
-        group_counts = np.zeros((1 << bits) + 1, dtype=np.int64)
-        stride = TRACE_FIRST_TIER + TRACE_TIER_WIDTH * book.tiers_max
-        traced = np.full(len(LAYERS) * stride if trace else 0, -1, dtype=np.int64)
-
-        most = int(sizes.max(initial=0))
-        rooms = threading.local()
-        kept: list[NDArray[np.int64]] = [counters] * (1 << bits)
-        lines = [layer for layer in range(len(LAYERS)) if fields[FIELD_LAYER + layer] >= 0]
-        counts_stays = bool(fields[FIELD_STAY] >= 0)
-        layer_words = np.array([fields[FIELD_LAYER + layer] for layer in lines], dtype=np.int64)
-        violations = np.zeros(1 << bits, dtype=np.int64)
-
-        def settle(index: int) -> None:
-            begin, end = int(start[index]), int(start[index + 1])
-            if not hasattr(rooms, "room"):
-                rooms.room = Room(most, group_width * (2 if counts_stays else 1))
-            room: Room = rooms.room
-            found = settle_shard(
-                book.words,
-                fields,
-                options,
-                work[begin * width : end * width],
-                end - begin,
-                texts,
-                begin,
-                room,
-                counters[index],
-                traced,
-            )
-            group_counts[index + 1] = found
-            kept[index] = room.groups[: found * group_width].copy()
-            violations[index] = shrink_records(
-                int(fields[FIELD_TOTAL]),
-                layer_words,
-                int(fields[FIELD_STAY]),
-                int(options[OPTION_HISTORY_ROWS]),
-                width,
-                end - begin,
-                work[begin * width : end * width],
-            )
-            if report is not None:
-                report(end - begin)
-
-        run(settle, range(1 << bits))
-        group_start = np.cumsum(group_counts)
-        settled = _empty_results(rows - int(options[OPTION_HISTORY_ROWS]))
-        paid = np.empty((len(lines) + counts_stays, len(settled.status)), dtype=np.int64)
-        result_width = RESULT_PAID + len(paid)
-        cursors = start[:-1] * width + (first - start[:-1]) * result_width
-        run(
-            lambda part: collect_rows(
-                edges[part],
-                edges[part + 1],
-                int(options[OPTION_HISTORY_ROWS]),
-                shard,
-                cursors[part],
-                group_start,
-                work,
-                settled.status,
-                settled.flags,
-                settled.mode,
-                settled.policy,
-                settled.group,
-                settled.personal_fen,
-                paid,
-                np.zeros((COLLECT_LINES, COLLECT_ROWS), dtype=np.int64),
-            ),
-            range(threads),
-        )
+def _all_in_full(job: Job, openings: Openings, outputs: Outputs, trace: bool, run: Run) -> Settled:
+    stride = TRACE_FIRST_TIER + TRACE_TIER_WIDTH * job.book.tiers_max
+    traced = np.full(len(LAYERS) * stride if trace else 0, -1, dtype=np.int64)
+    full = settle_all(job, openings, outputs, traced, run)
     if trace:
-        policy = int(settled.policy[int(options[OPTION_TRACE_ROW]) - int(options[OPTION_HISTORY_ROWS])])
-        if policy < len(book.policies):
-            half_fen_bp = int(book.words[HEAD_WIDTH + policy * POLICY_WIDTH + POLICY_HALF_FEN_BP])
-            fill_trace(book.words, half_fen_bp, stride, traced)
-    stays = paid[len(lines)] if counts_stays else np.empty(0, dtype=np.int64)
+        policy = int(outputs.policy[int(job.options[OPTION_TRACE_ROW]) - job.history_rows])
+        if policy < len(job.book.policies):
+            half_fen_bp = int(job.book.words[HEAD_WIDTH + policy * POLICY_WIDTH + POLICY_HALF_FEN_BP])
+            fill_trace(job.book.words, half_fen_bp, stride, traced)
+    return _settled(job, outputs, {}, full, [], 0, traced)
+
+
+def _settled(
+    job: Job,
+    outputs: Outputs,
+    paid: dict[str, NDArray[np.int64]],
+    full: FullResults,
+    groups: list[NDArray[np.int64]],
+    violations: int,
+    traced: NDArray[np.int64],
+) -> Settled:
+    counts_stays = bool(job.fields[FIELD_STAY] >= 0)
+    stays = full.paid[-1] if counts_stays else np.empty(0, dtype=np.int64)
     counted, number = stays != NO_STAY, stays & NUMBER_NONE
-    return settled._replace(
+    return Settled(
+        job.book,
+        job.columns,
+        job.history_rows,
+        status=outputs.status,
+        flags=outputs.flags,
+        mode=outputs.mode,
+        policy=outputs.policy,
+        paid_fen=paid,
+        full=FullRows(
+            full.rows,
+            full.personal_fen,
+            {LAYERS[layer]: full.paid[line] for line, layer in enumerate(job.lines)},
+            full.group,
+        ),
+        plain_groups=groups,
+        full_groups=full.groups,
         deductible_fen=np.where(counted, stays >> SHIFT_BORNE, NULL_FEN),
         stay_number=np.where(counted & (number != NUMBER_NONE), number, -1),
-        paid_fen={LAYERS[layer]: paid[line] for line, layer in enumerate(lines)},
-        groups=np.concatenate(kept).reshape(-1, group_width),
-        counters=counters.sum(axis=0),
-        violations=int(violations.sum()),
+        counters=full.counters,
+        violations=full.violations + violations,
         trace=traced,
     )
 
 
-class Room:
-    """What a thread needs to settle a shard, made once for the largest one."""
+def _plain_and_full(job: Job, outputs: Outputs, every_group: bool, run: Run) -> Settled:
+    rows, columns, reaccount = job.rows, job.columns, bool(job.options[OPTION_REACCOUNT])
+    edges = [rows * part // job.threads for part in range(job.threads + 1)]
+    parts = range(job.threads)
+    ranges = _ranges(job, edges, run)
+    layout = lay_out(
+        ranges,
+        rows,
+        job.book.programs,
+        job.book.program_fees,
+        len(columns.amounts("basic_paid")) > 0,
+        _shared_key(job, ranges),
+    )
+    bits = min(SHARD_BITS_MAX, max(0, (rows * layout.width * 8 // SHARD_BYTES).bit_length()))
+    mixed = np.empty(rows, dtype=np.int32)
+    counts = np.zeros((job.threads, 1 << bits), dtype=np.int64)
+    run(lambda part: mix_people(columns.person, edges[part], edges[part + 1], bits, mixed, counts[part]), parts)
+    sizes = counts.sum(axis=0)
+    start = np.concatenate(([0], np.cumsum(sizes)))
+    first = start[:-1] + np.cumsum(counts, axis=0) - counts  # of each part of the rows in each shard
+    cursors = first.copy()
+    work = np.empty(rows * layout.width, dtype=np.int64)
+    run(
+        lambda part: pack_plain(
+            job.book.words,
+            layout,
+            job.settings,
+            job.history_rows,
+            columns,
+            edges[part],
+            edges[part + 1],
+            YEARS,
+            mixed,
+            bits,
+            cursors[part],
+            work,
+            outputs.flags,
+            outputs.policy,
+            np.zeros((PLAIN_LINES, BLOCK_ROWS), dtype=np.int64),
+        ),
+        parts,
+    )
+    computed, lines = _lines(job.book)
+    results, groups, listed, violations = _settle_shards(
+        job, layout, lines, len(computed), work, start, sizes, every_group, run
+    )
+    paid = np.empty((len(computed), len(outputs.status)), dtype=np.int64)
+    cursors = first.copy()
+    run(
+        lambda part: collect_plain(
+            columns,
+            computed,
+            reaccount,
+            edges[part],
+            edges[part + 1],
+            job.history_rows,
+            mixed,
+            bits,
+            cursors[part],
+            results,
+            outputs.flags,
+            outputs.mode,
+            paid,
+            np.zeros((results.shape[1], COLLECT_ROWS), dtype=np.int64),
+        ),
+        parts,
+    )
+    full = settle_listed(job, _pieces(listed), outputs, run)
+    by_layer = {LAYERS[layer]: paid[line] for line, layer in enumerate(computed)}
+    for line, layer in enumerate(job.lines):
+        if LAYERS[layer] in by_layer:
+            by_layer[LAYERS[layer]][full.rows] = full.paid[line]
+    return _settled(job, outputs, by_layer, full, groups, violations, np.empty(0, dtype=np.int64))
 
-    def __init__(self, records: int, group_width: int) -> None:
-        self.table = np.empty(1 << (2 * records).bit_length(), dtype=np.int32)
-        self.person_of = np.empty(records, dtype=np.int32)
-        self.person_start = np.empty(records + 1, dtype=np.int64)
-        self.next_of = np.empty(records, dtype=np.int64)
-        self.order = np.empty(records, dtype=np.int64)
-        self.by_id = np.empty(records, dtype=np.int64)
-        self.times = np.empty(records, dtype=np.int64)
-        self.spare = np.empty(records, dtype=np.int64)
-        self.groups = np.empty(records * group_width, dtype=np.int64)
-        self.scratch = np.zeros(SCRATCH, dtype=np.int64)
+
+def _ranges(job: Job, edges: list[int], run: Run) -> NDArray[np.int64]:
+    """Return the ranges of the fields of short records."""
+    found = np.stack([no_ranges() for _ in range(job.threads)])
+    run(lambda part: find_ranges(job.columns, edges[part], edges[part + 1], found[part]), range(job.threads))
+    ranges: NDArray[np.int64] = found.max(axis=0)
+    ranges[0::2] = found[:, 0::2].min(axis=0)
+    return ranges
 
 
-def settle_shard(
-    book: NDArray[np.int64],
-    fields: NDArray[np.int64],
-    options: NDArray[np.int64],
+def _shared_key(job: Job, ranges: NDArray[np.int64]) -> int | None:
+    """Return the benefit year and city of all rows, None where they have several."""
+    policies = [HEAD_WIDTH + index * POLICY_WIDTH for index in range(len(job.book.policies))]
+    days = ranges[RANGE_DAY : RANGE_DAY + 2]
+    if any(job.book.words[policy + POLICY_YEAR_BY_SETTLED] for policy in policies):
+        return None
+    if not 0 <= days[0] <= days[1] < len(YEARS) or YEARS[days[0]] != YEARS[days[1]]:
+        return None
+    city = 0
+    if len(job.columns.region):
+        least, most = ranges[RANGE_REGION : RANGE_REGION + 2] // 100
+        if least != most:
+            return None
+        city = int(least)
+    return int(YEARS[days[0]]) * 10_000 + city
+
+
+def _lines(book: CompiledBook) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the layers that some program computes, and for each layer its line among them (-1: none)."""
+    mask = 0
+    for program in range(book.programs):
+        mask |= int(book.words[book.words[book.words[HEAD_PROGRAMS] + program] + PROGRAM_COMPUTED_MASK])
+    computed = np.array([layer for layer in range(len(LAYERS)) if mask >> layer & 1], dtype=np.int64)
+    lines = np.full(len(LAYERS), -1, dtype=np.int64)
+    lines[computed] = np.arange(len(computed))
+    return computed, lines
+
+
+def _settle_shards(
+    job: Job,
+    layout: Layout,
+    lines: NDArray[np.int64],
+    computed: int,
     work: NDArray[np.int64],
-    records: int,
-    texts: Texts,
-    person_base: int,
-    room: Room,
-    counters: NDArray[np.int64],
-    trace: NDArray[np.int64],
-) -> int:
-    """Settle all records of a shard in place; return the number of groups written to `room.groups`."""
-    width, history_rows = int(fields[FIELD_WIDTH]), int(options[OPTION_HISTORY_ROWS])
-    table = room.table[: 1 << (2 * records).bit_length()]
-    people, longest = join_people(work, records, width, table, room.person_of, room.person_start, room.next_of)
-    sort_people(
-        work,
-        records,
-        width,
-        room.person_of,
-        room.person_start,
-        room.next_of,
-        people,
-        texts,
-        room.order,
-        room.times,
-        room.by_id,
-        room.spare,
+    start: NDArray[np.int64],
+    sizes: NDArray[np.int64],
+    every_group: bool,
+    run: Run,
+) -> tuple[NDArray[np.int64], list[NDArray[np.int64]], list[NDArray[np.int64]], int]:
+    """Return the results of short records, their groups, the rows left to full ones, and the violations."""
+    shards, most = len(sizes), int(sizes.max(initial=0))
+    step = max(1, shards // (16 * job.threads))
+    pieces = range((shards + step - 1) // step)
+    results = np.empty((job.rows, max(1, (computed + 1) // 2)), dtype=np.int64)
+    # Room for a group and a list entry a row; only what is used ever becomes memory.
+    groups = np.empty(job.rows * job.group_width, dtype=np.int64)
+    listed = np.empty(job.rows, dtype=np.int64)
+    found = np.zeros((len(pieces), FOUNDS), dtype=np.int64)
+    mask = (1 << min(BUCKET_BITS, most.bit_length() + 1)) - 1
+    keep = every_group or not job.options[OPTION_REACCOUNT]
+    rooms = threading.local()
+
+    def settle(piece: int) -> None:
+        lo, hi = piece * step, min((piece + 1) * step, shards)
+        if not hasattr(rooms, "places"):
+            rooms.buckets, rooms.people = (
+                np.empty(mask + 2, dtype=np.int32),
+                np.empty(most * layout.width, dtype=np.int64),
+            )
+            rooms.places = np.empty((3, most + 2 * RANKED), dtype=np.int64)
+            rooms.rows = np.empty((ROW_LINES, ROWS_MAX), dtype=np.int64)
+        slots, keys, order = rooms.places
+        begin, end = int(start[lo]), int(start[hi])
+        settle_units(
+            job.book.words,
+            layout,
+            bool(job.options[OPTION_REACCOUNT]),
+            keep,
+            lines,
+            work,
+            start,
+            lo,
+            hi,
+            mask,
+            rooms.buckets,
+            rooms.people,
+            slots,
+            keys,
+            order,
+            job.texts,
+            groups[begin * job.group_width : end * job.group_width],
+            results,
+            listed[begin:end],
+            found[piece],
+            rooms.rows,
+        )
+        if job.report is not None:
+            job.report(end - begin - int(found[piece, FOUND_LISTED]))
+
+    run(settle, pieces)
+    begin = start[[piece * step for piece in pieces]]
+    return (
+        results,
+        [
+            groups[at * job.group_width : (at + count) * job.group_width].reshape(-1, job.group_width)
+            for at, count in zip(begin, found[:, FOUND_GROUPS], strict=True)
+        ],
+        [listed[at : at + count] for at, count in zip(begin, found[:, FOUND_LISTED], strict=True)],
+        int(found[:, FOUND_VIOLATIONS].sum()),
     )
-    mark_duplicates(work, room.order, room.person_start, people, room.by_id, history_rows, texts)
-    if longest > PAIRWISE_MAX:
-        mark_long_duplicates(work, room.order, room.person_start, people, room.by_id, room.spare, history_rows, texts)
-    if options[OPTION_REACCOUNT] and fields[FIELD_REVERSES] >= 0:
-        take_out_pairs(book, work, fields, room.order, room.person_start, people, room.by_id, history_rows, texts)
-    return settle_people(
-        book,
-        fields,
-        options,
-        work,
-        room.order,
-        room.person_start,
-        people,
-        room.by_id,
-        room.spare,
-        texts,
-        person_base,
-        room.groups,
-        room.scratch,
-        counters,
-        trace,
-    )
 
 
-def _empty_results(rows: int) -> Settled:
-    return Settled(
-        status=np.empty(rows, dtype=np.int8),
-        flags=np.empty(rows, dtype=np.int16),
-        mode=np.empty(rows, dtype=np.int8),
-        policy=np.empty(rows, dtype=np.int8),
-        group=np.empty(rows, dtype=np.int32),
-        personal_fen=np.empty(rows, dtype=np.int64),
-        paid_fen={},
-        deductible_fen=np.empty(0, dtype=np.int64),
-        stay_number=np.empty(0, dtype=np.int64),
-        groups=np.empty((0, GROUP_BALANCES), dtype=np.int64),
-        counters=np.empty(0, dtype=np.int64),
-        violations=0,
-        trace=np.empty(0, dtype=np.int64),
-    )
-
-
-class _workers:
-    """Runs a function over parts: on this thread where one is enough, else on a pool of its own."""
-
-    def __init__(self, threads: int) -> None:
-        self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
-
-    def __enter__(self) -> Callable[[Callable[[int], Any], Sequence[int]], list[Any]]:
-        return self._run
-
-    def __exit__(self, *_: object) -> None:
-        if self._pool is not None:
-            self._pool.shutdown()
-
-    def _run(self, work: Callable[[int], Any], parts: Sequence[int]) -> list[Any]:
-        if self._pool is None:
-            return [work(part) for part in parts]
-        return list(self._pool.map(work, parts))
+def _pieces(listed: list[NDArray[np.int64]]) -> list[NDArray[np.int64]]:
+    """Return the lists joined to pieces of work."""
+    pieces: list[NDArray[np.int64]] = []
+    waiting: list[NDArray[np.int64]] = []
+    for part in listed:
+        waiting.append(part)
+        if sum(map(len, waiting)) >= LISTED_ROWS:
+            pieces.append(np.concatenate(waiting))
+            waiting = []
+    if sum(map(len, waiting)):
+        pieces.append(np.concatenate(waiting))
+    return pieces
