@@ -239,7 +239,7 @@ def group_people(
     for index in range(rows):
         record = far_place((base + index) * width)
         bucket = value_of(work, record, layout.tag) & mask
-        at = place(buckets[bucket])
+        at = place(int(buckets[bucket]))
         buckets[bucket] = at + 1
         slots[at] = index
         copy = place(at * width)
@@ -302,7 +302,7 @@ def settle_units(
         own = results[base : base + rows]
         bucket_first = 0
         for bucket in range(mask + 1):
-            bucket_end = place(buckets[bucket])
+            bucket_end = place(int(buckets[bucket]))
             first = bucket_first
             while first < bucket_end:
                 end, differ = bucket_end, 0
