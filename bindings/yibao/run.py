@@ -11,6 +11,7 @@ from yibao.balances import Balances
 from yibao.columns import Prepared
 from yibao.dates import day_number
 from yibao.ledger import PAID
+from yibao.memory import words
 from yibao.stays import PLACED_BY
 from yibao_core.claim import (
     COUNT_NEEDS,
@@ -140,6 +141,7 @@ def run(
         trace_row >= 0,
         report,
         every_group,
+        words,
     )
     raise_needs(plan, settled)
     if "birth_date" not in prepared.present:

@@ -4,11 +4,14 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any, ParamSpec, Protocol, TypeVar, cast, overload
 
-from numba import njit
+from numba import njit, types
 from numba.core.caching import FunctionCache
+from numba.extending import intrinsic
+from numba.extending import overload as compiled_as
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -67,6 +70,14 @@ def helper(func: Callable[P, R]) -> Callable[P, R]:
     return _compiled(func, {**_OPTIONS, "no_cpython_wrapper": True, "forceinline": True})
 
 
+def routine(func: Callable[P, R]) -> Callable[P, R]:
+    """Return `func` compiled for other kernels alone, as a call of its own: a loop over a block of rows.
+
+    Alone the compiler sees that its arrays do not overlap, and sets it on vectors; within a large kernel it gave up.
+    """
+    return _compiled(func, {**_OPTIONS, "no_cpython_wrapper": True})
+
+
 def _compiled(func: Callable[P, R], options: dict[str, Any]) -> Callable[P, R]:
     compiled: Any = njit(**options)(func)
     if compiled is not func:  # NUMBA_DISABLE_JIT=1 gives `func` itself back
@@ -90,3 +101,30 @@ def place(index: int) -> int:
 def far_place(index: int) -> int:
     """Return an index below 2**48 as it is, like `place`: among the records of all shards."""
     return index & 0xFFFF_FFFF_FFFF
+
+
+def prefetch(words: Words, at: int) -> None:
+    """Ask the processor for the line of words[at], to be written soon. In plain Python nothing happens."""
+
+
+def _typed_prefetch(_context: Any, words: Any, at: Any) -> Any:
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array = context.make_array(signature.args[0])(context, builder, arguments[0])
+        byte = builder.bitcast(builder.gep(array.data, [arguments[1]]), _ir.IntType(8).as_pointer())
+        int32 = _ir.IntType(32)
+        kind = _ir.FunctionType(_ir.VoidType(), [byte.type, int32, int32, int32])
+        function = builder.module.declare_intrinsic("llvm.prefetch", [byte.type], kind)
+        for_write, keep_near, data = (_ir.Constant(int32, value) for value in (1, 3, 1))
+        builder.call(function, [byte, for_write, keep_near, data])
+        return context.get_dummy_value()
+
+    return types.void(words, at), emit
+
+
+_ir: Any = import_module("llvmlite.ir")  # Numba's own builder of instructions; it comes without types
+_emitted_prefetch: Any = intrinsic(_typed_prefetch)
+
+
+@compiled_as(prefetch, strict=False)
+def _compiled_prefetch(words: Any, at: Any) -> Any:
+    return lambda words, at: _emitted_prefetch(words, at)

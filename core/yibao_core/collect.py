@@ -10,13 +10,8 @@ from numpy.typing import NDArray
 
 from yibao_core._jit import Words, far_place, kernel, place
 from yibao_core.errors import RowStatus
-from yibao_core.intake import FEES_COUNT, Columns
-from yibao_core.money import NULL_FEN
-from yibao_core.plain import AMOUNT_BITS, AMOUNT_MAX_FEN, MIX_BITS
 from yibao_core.records import (
-    CHANGED,
     FLAG_BITS,
-    FULL_REIMBURSEMENT,
     HEAD,
     NO_STAY,
     OPENING,
@@ -28,9 +23,7 @@ from yibao_core.records import (
     SHIFT_POLICY,
     SHIFT_SUPPLEMENT,
     TIME,
-    ZERO_PERSONAL_PAYMENT,
 )
-from yibao_core.units import REACHES
 
 SETTLED = int(RowStatus.SETTLED)
 
@@ -200,78 +193,3 @@ def collect_listed(
         personal[index] = work[result + RESULT_PERSONAL]
         for line in range(paid.shape[0]):
             paid[line, index] = work[result + RESULT_PAID + line]
-
-
-@kernel
-def collect_plain(
-    columns: Columns,
-    computed: Words,
-    reaccount: bool,
-    lo: int,
-    hi: int,
-    first_row: int,
-    mixed: Words,
-    bits: int,
-    cursors: Words,
-    results: NDArray[np.int64],
-    flags: Words,
-    mode: Words,
-    paid: NDArray[np.int64],
-    block: NDArray[np.int64],
-) -> None:
-    """Walk rows lo..hi, taking each row's result from its shard's next line; rows that are not here get anything at all.
-
-    `computed` names the layers of the lines of `paid`. `block`: room to work in, results' words x BLOCK_ROWS.
-    """
-    shift = MIX_BITS - bits
-    for row in range(lo, min(hi, first_row)):
-        cursors[mixed[row] >> shift] += 1
-    for begin in range(max(lo, first_row), hi, BLOCK_ROWS):
-        count = min(BLOCK_ROWS, hi - begin)
-        out = begin - first_row
-        for index in range(count):
-            shard = mixed[far_place(begin + index)] >> shift
-            at = far_place(cursors[shard])
-            cursors[shard] = at + 1
-            for word in range(results.shape[1]):
-                block[word, index] = results[at, word]
-        take_marks(block[0], count, flags[out:])
-        for line in range(paid.shape[0]):
-            take_line(block[line >> 1], (line & 1) * AMOUNT_BITS, paid[line, out : out + count])
-        if reaccount:
-            for line in range(paid.shape[0]):
-                amounts = columns.money[FEES_COUNT + computed[line]]
-                part = amounts[:0]
-                old_shift = columns.money_shift[FEES_COUNT + computed[line]]
-                if amounts.size > 0:
-                    part = amounts[begin << old_shift : (begin + count) << old_shift]
-                mark_changes(part, old_shift, paid[line, out : out + count], mode[out:])
-
-
-@kernel
-def take_marks(words: Words, count: int, flags: Words) -> None:
-    """Turn the marks of a block's first words to flags, and the words to plain payments."""
-    for index in range(count):
-        word = words[index]
-        nothing_left = word < 0
-        word = ~word if nothing_left else word
-        flag = ZERO_PERSONAL_PAYMENT if nothing_left else 0
-        flag |= FULL_REIMBURSEMENT if word >> REACHES & 1 else 0
-        words[index] = word & ((1 << REACHES) - 1)
-        flags[index] |= flag
-
-
-@kernel
-def take_line(words: Words, shift: int, amounts: Words) -> None:
-    """Write one payment of each result of a block."""
-    for index in range(amounts.size):
-        amounts[index] = words[index] >> shift & AMOUNT_MAX_FEN
-
-
-@kernel
-def mark_changes(recorded: Words, shift: int, amounts: Words, mode: Words) -> None:
-    """Mark the rows of a block whose payment is another than recorded (null, or no column: nothing)."""
-    for index in range(amounts.size):
-        old = recorded[index << shift] if recorded.size > 0 else 0
-        old = 0 if old == NULL_FEN else old
-        mode[index] |= CHANGED if old != amounts[index] else 0

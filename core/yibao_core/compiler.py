@@ -31,13 +31,17 @@ from yibao_core.plan import (
     NO_POLICY_INDEX,
     PLACES,
     PLAIN_ADDS_FEES,
+    PLAIN_BOUND,
     PLAIN_CELL_RECORDED,
     PLAIN_COMPUTED,
+    PLAIN_KEEPS_BASIC,
     PLAIN_NO_RULE,
     PLAIN_RECORDED,
     POLICY_WIDTH,
     PROGRAM_ADDS_FEES,
+    PROGRAM_BOUND,
     PROGRAM_COMPUTED_MASK,
+    PROGRAM_KEEPS_BASIC,
     PROGRAM_MODE,
     PROGRAM_RECORDED_MASK,
     PROGRAM_STEP_WIDTH,
@@ -259,6 +263,8 @@ class _Compiler:
             | self.words[at + PROGRAM_COMPUTED_MASK] << PLAIN_COMPUTED
             | cell[CELL_NO_RULE] << PLAIN_NO_RULE
             | self.words[at + PROGRAM_ADDS_FEES] << PLAIN_ADDS_FEES
+            | self.words[at + PROGRAM_KEEPS_BASIC] << PLAIN_KEEPS_BASIC
+            | self.words[at + PROGRAM_BOUND] << PLAIN_BOUND
         )
 
     def _cell(self, policy: Policy, category: str, care: str, place: Place | None) -> list[int]:

@@ -52,6 +52,11 @@ from yibao_core.threads import Run
 # 0.92 with 4 MB in one session, 0.50 against 0.54 (0.5 and 2 MB) in another.
 SHARD_BYTES = 500_000
 SHARD_BITS_MAX = 12
+LINE_WORDS = 8
+
+
+Memory = Callable[[int], NDArray[np.int64]]
+"""Gives so many words that nothing else uses, the first of them at the begin of a line of the cache; of any content."""
 
 
 class Openings(NamedTuple):
@@ -79,6 +84,7 @@ class Job(NamedTuple):
     texts: Texts
     threads: int
     report: Callable[[int], None] | None
+    memory: Memory
 
     @property
     def rows(self) -> int:
@@ -117,6 +123,20 @@ class FullResults(NamedTuple):
     groups: list[NDArray[np.int64]]
     counters: NDArray[np.int64]
     violations: int
+
+
+def line_aligned(words: int) -> NDArray[np.int64]:
+    """Return that many words from a line of the cache on: no record of four words, and no vector, lies across two lines."""
+    room = np.empty(words + LINE_WORDS, dtype=np.int64)
+    first = -room.ctypes.data // 8 % LINE_WORDS
+    return room[first : first + words]
+
+
+def block(lines: int, rows: int) -> NDArray[np.int64]:
+    """Return a block of zeros to work in, its lines on lines of the cache."""
+    room = line_aligned(lines * rows).reshape(lines, rows)
+    room[:] = 0
+    return room
 
 
 def no_openings() -> Openings:
@@ -268,7 +288,7 @@ def settle_all(job: Job, openings: Openings, outputs: Outputs, traced: NDArray[n
     shard = np.empty(rows, dtype=np.uint16)
     entry_shard = np.empty(entries, dtype=np.uint16)
     counts = np.zeros((job.threads + 1, 1 << bits), dtype=np.int64)
-    work = np.empty(records * width, dtype=np.int64)
+    work = job.memory(records * width)
     run(lambda part: count_shards(job.columns.person, edges[part], edges[part + 1], bits, shard, counts[part]), parts)
     count_shards(openings.person, 0, entries, bits, entry_shard, counts[job.threads])
     sizes = counts.sum(axis=0)
@@ -290,7 +310,7 @@ def settle_all(job: Job, openings: Openings, outputs: Outputs, traced: NDArray[n
             cursors[part],
             width,
             work,
-            np.zeros((BLOCK_LINES, BLOCK_ROWS), dtype=np.int64),
+            block(BLOCK_LINES, BLOCK_ROWS),
         ),
         parts,
     )
@@ -306,8 +326,9 @@ def settle_all(job: Job, openings: Openings, outputs: Outputs, traced: NDArray[n
         range(1 << bits),
     )
     behind = rows - job.history_rows
-    paid = np.empty((len(job.lines) + bool(job.fields[FIELD_STAY] >= 0), behind), dtype=np.int64)
-    personal, group = np.empty(behind, dtype=np.int64), np.empty(behind, dtype=np.int32)
+    results = len(job.lines) + bool(job.fields[FIELD_STAY] >= 0)
+    paid = job.memory(results * behind).reshape(results, behind)
+    personal, group = job.memory(behind), np.empty(behind, dtype=np.int32)
     cursors = start[:-1] * width + (first - start[:-1]) * (RESULT_PAID + len(paid))
     run(
         lambda part: collect_rows(
@@ -362,7 +383,7 @@ def settle_listed(job: Job, listed: list[NDArray[np.int64]], outputs: Outputs, r
             no_cursors,
             width,
             work,
-            np.zeros((BLOCK_LINES, BLOCK_ROWS), dtype=np.int64),
+            block(BLOCK_LINES, BLOCK_ROWS),
         )
         # Persons of short records are numbered by their records; these come behind them.
         desk.settle(index, work, end - first, job.rows + first)

@@ -6,18 +6,16 @@ four to six words. Everything else leaves the same short record with its mark FU
 `full`, where records hold every column.
 """
 
-from collections.abc import Mapping
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 
-from yibao_core._jit import Words, far_place, helper, kernel, place
+from yibao_core._jit import Words, far_place, helper, kernel, place, prefetch, routine
 from yibao_core.intake import (
     ALL_LAYERS,
     BLOCK_COMPONENTS,
     BLOCK_FAULTS,
     BLOCK_LINES,
+    BLOCK_NO_SUM,
     BLOCK_PAID,
     BLOCK_ROWS,
     BLOCK_SIGN,
@@ -31,6 +29,7 @@ from yibao_core.intake import (
     INTAKE_KNOWN_DAY,
     INTAKE_REACCOUNT,
     LAYERS_COUNT,
+    NO_ORIGINAL,
     NULL_AMOUNT,
     PERSONAL,
     TOTAL,
@@ -40,14 +39,15 @@ from yibao_core.intake import (
     row_flags,
     year_of,
 )
-from yibao_core.money import ROW_MAX_FEN
 from yibao_core.plan import (
     CARE_CODES,
     HEAD_WIDTH,
     NO_POLICY_INDEX,
     PLAIN_ADDS_FEES,
+    PLAIN_BOUND,
     PLAIN_CELL_RECORDED,
     PLAIN_COMPUTED,
+    PLAIN_KEEPS_BASIC,
     PLAIN_NO_RULE,
     PLAIN_RECORDED,
     POLICY_FROM_DAY,
@@ -62,102 +62,28 @@ from yibao_core.plan import (
 )
 from yibao_core.policy import FEES, LAYERS, METERED
 from yibao_core.records import PAID_DOES_NOT_ADD_UP
+from yibao_core.short import (
+    AMOUNT_BITS,
+    AMOUNT_MAX_FEN,
+    BUCKET_BITS,
+    FULL,
+    KEEPS_BASIC,
+    OLD,
+    RANGE_DAY,
+    RANGE_ID,
+    RANGE_PERSON,
+    RANGE_REGION,
+    RANGE_TIME,
+    RANGES,
+    SHIFT_BOUND,
+    SHIFT_PROGRAM,
+    Field,
+    Layout,
+)
 
 BASIC = FEES_COUNT + LAYERS.index(METERED)
 SELF_FUNDED, OVER_LIMIT, FIRST_PAY = (FEES.index(fee) for fee in ("self_funded_fee", "over_limit_fee", "first_pay_fee"))
-AMOUNT_BITS = 31
-AMOUNT_MAX_FEN = (1 << AMOUNT_BITS) - 1
-assert AMOUNT_MAX_FEN < ROW_MAX_FEN
-
-BUCKET_BITS = 14
-FULL, OLD = 1 << BUCKET_BITS, 2 << BUCKET_BITS  # the person goes to `full`; a computed layer had paid something
-SHIFT_PROGRAM = BUCKET_BITS + 2
-WORD_BITS = 63  # of a word with several fields: none of them touches its sign
 MIX_BITS = 30
-
-# What a pass over the columns finds: the ranges of fields, over the rows that can be plain.
-(
-    RANGE_PERSON, RANGE_TIME, RANGE_ID, RANGE_DAY, RANGE_REGION, RANGES,
-) = (0, 2, 4, 6, 8, 10)  # fmt: skip
-_NO_RANGE = (2**62, -(2**62))
-
-
-class Field(NamedTuple):
-    """Where a field of a short record stands, and the value from which it counts."""
-
-    word: int = -1  # -1: all records have the value `least`
-    shift: int = 0
-    mask: int = 0
-    least: int = 0
-
-
-class Layout(NamedTuple):
-    """The fields of short records. A tuple, not an array: kernels hold all of it in registers."""
-
-    width: int
-    person: Field
-    time: Field
-    id: Field
-    row: Field
-    tag: Field  # bucket of the person, marks, program
-    key: Field  # benefit year x 10,000 + city
-    basic: Field  # what basic insurance has paid, as recorded
-    total: Field
-    eligible: Field
-    self_funded: Field
-    over_limit: Field
-    first_pay: Field
-
-
-def no_ranges() -> NDArray[np.int64]:
-    """Return ranges that hold nothing yet: least and most of each field."""
-    return np.array(_NO_RANGE * (RANGES // 2), dtype=np.int64)
-
-
-def lay_out(
-    ranges: NDArray[np.int64], rows: int, programs: int, fees: frozenset[str], has_basic: bool, key: int | None
-) -> Layout:
-    """Return the shortest record for fields of these ranges. `key`: the one that all rows share, None where they do not."""
-    bits: dict[str, tuple[int, int]] = {}  # field -> bits, least
-    for field, at in (("person", RANGE_PERSON), ("time", RANGE_TIME), ("id", RANGE_ID)):
-        least, most = int(ranges[at]), int(ranges[at + 1])
-        wide = max(1, (most - least).bit_length())
-        bits[field] = (wide, least) if least <= most and wide <= WORD_BITS else (WORD_BITS + 1, 0)
-    bits["row"] = (max(1, rows.bit_length()), 0)
-    bits["tag"] = (SHIFT_PROGRAM + max(1, programs.bit_length()), 0)
-    if key is None:
-        bits["key"] = ((9_999 * 10_000 + 9_999).bit_length(), 0)
-    if has_basic:
-        bits["basic"] = (AMOUNT_BITS, 0)
-    for fee in FEES:
-        if fee in fees | {"total_fee", "eligible_fee"}:
-            bits[fee.removesuffix("_fee")] = (AMOUNT_BITS, 0)
-    return _placed(bits, key or 0)
-
-
-def _placed(bits: Mapping[str, tuple[int, int]], key: int) -> Layout:
-    """Return fields in as few words as the first fit gives, the widest first."""
-    fields = {name: Field() for name in Layout._fields if name != "width"} | {"key": Field(least=key)}
-    used: list[int] = []
-    for name, (wide, least) in sorted(bits.items(), key=lambda item: -item[1][0]):
-        word = next((word for word, taken in enumerate(used) if taken + wide <= WORD_BITS), len(used))
-        if word == len(used):
-            used.append(0)
-        fields[name] = Field(word, used[word], -1 if wide > WORD_BITS else (1 << wide) - 1, least)
-        used[word] += wide
-    return Layout(len(used), **fields)
-
-
-@helper
-def value_of(work: Words, record: int, field: Field) -> int:
-    """Return a field of a short record that stands in a word, counted from its least value."""
-    return work[record + place(field.word)] >> field.shift & field.mask
-
-
-@helper
-def optional_of(work: Words, record: int, field: Field) -> int:
-    """Return a field of a short record, 0 where it stands in no word."""
-    return value_of(work, record, field) if field.word >= 0 else 0
 
 
 @kernel
@@ -232,9 +158,87 @@ def find_ranges(columns: Columns, lo: int, hi: int, ranges: Words) -> None:
     LINE_GOOD,  # 1: nothing speaks against the row yet
     LINE_TAG,
     LINE_KEY,
+    LINE_PLACE,
+    LINE_CELL,  # what the plan says of the row's cell
+    LINE_FLAGS,
     LINE_WORDS,
-) = range(BLOCK_LINES, BLOCK_LINES + 6)
+) = range(BLOCK_LINES, BLOCK_LINES + 9)
 PLAIN_LINES = LINE_WORDS + len(Layout._fields) - 1
+
+
+@routine
+def read_dense(amounts: Words, rows: int, bit: int, cells: Words, sums: Words, nonzero: Words) -> int:
+    """Copy a block of a money column to `cells`, add it to `sums`, put `bit` to `nonzero` where there is a figure.
+
+    Returns all cells or-ed: none is negative, null or above 21 million yuan where that shows no upper bit.
+    """
+    together = 0
+    for index in range(rows):
+        amount = amounts[index]
+        together |= amount
+        small = amount & AMOUNT_MAX_FEN  # another amount would leave 64 bits in the sum; its block is judged again
+        cells[index] = small
+        sums[index] += small
+        nonzero[index] |= bit if amount != 0 else 0
+    return together
+
+
+@routine
+def read_pairs(amounts: Words, rows: int, bit: int, cells: Words, sums: Words, nonzero: Words) -> int:
+    """Do what `read_dense` does with decimal128 as it lies: (low, high) words.
+
+    Both words are read: whole lines go to vectors, single words would be gathered one by one, in three times the time.
+    """
+    together = 0
+    for index in range(rows):
+        amount = amounts[2 * index]
+        together |= amount | amounts[2 * index + 1]
+        small = amount & AMOUNT_MAX_FEN
+        cells[index] = small
+        sums[index] += small
+        nonzero[index] |= bit if amount != 0 else 0
+    return together
+
+
+@helper
+def read_money(columns: Columns, begin: int, end: int, block: NDArray[np.int64]) -> bool:
+    """Fill a block's money lines where all its rows are bills of small amounts without a null; False where they are not.
+
+    What `judge_money` would find, without looking at each cell for each fault.
+    """
+    rows = end - begin
+    if columns.reverses.size > 0:
+        for row in range(begin, end):
+            if columns.reverses[row] != NO_ORIGINAL:
+                return False
+    absent, together = 0, 0
+    components, paid, nonzero = block[BLOCK_COMPONENTS], block[BLOCK_PAID], block[LINE_NONZERO]
+    for index in range(rows):
+        components[index], paid[index], nonzero[index] = 0, 0, 0
+    for column in range(PERSONAL):
+        amounts, shift = columns.money[column], columns.money_shift[column]
+        if amounts.size == 0:
+            absent |= NULL_AMOUNT << column
+            continue
+        bit = 1 << (column - FEES_COUNT) if column >= FEES_COUNT else 0
+        sums = BLOCK_NO_SUM if column == TOTAL else (BLOCK_PAID if column >= FEES_COUNT else BLOCK_COMPONENTS)
+        part = amounts[begin << shift : end << shift]
+        if shift == 0:
+            together |= read_dense(part, rows, bit, block[column], block[sums], nonzero)
+        else:
+            together |= read_pairs(part, rows, bit, block[column], block[sums], nonzero)
+    amounts, shift = columns.money[PERSONAL], columns.money_shift[PERSONAL]
+    if amounts.size == 0:
+        absent |= NULL_AMOUNT << PERSONAL
+    else:  # a personal share may have any sign
+        for index in range(rows):
+            amount = amounts[(begin + index) << shift]
+            block[PERSONAL, index] = amount
+            together |= 0 if -AMOUNT_MAX_FEN <= amount <= AMOUNT_MAX_FEN else -1
+    faults, sign = block[BLOCK_FAULTS], block[BLOCK_SIGN]
+    for index in range(rows):
+        faults[index], sign[index] = absent, 1
+    return together >> AMOUNT_BITS == 0
 
 
 @helper
@@ -250,7 +254,7 @@ def find_figures(columns: Columns, rows: int, block: NDArray[np.int64]) -> None:
                 nonzero[index] |= 1 << layer if cells[index] != 0 else 0
 
 
-@helper
+@routine
 def judge_plain(refused: int, reaccount: bool, rows: int, block: NDArray[np.int64]) -> None:
     """Note in which rows of a judged block no amount speaks against a short record."""
     good, faults, sign = block[LINE_GOOD], block[BLOCK_FAULTS], block[BLOCK_SIGN]
@@ -270,19 +274,18 @@ def find_policies(
 ) -> None:
     """Write the offset of each row's policy to LINE_POLICY and its index to `policies`; without one a row is not good."""
     good, found = block[LINE_GOOD], block[LINE_POLICY]
-    days, times, regions = columns.day, columns.time, columns.region
+    days = columns.day[begin : begin + rows]
     if settings[INTAKE_BOOK] == 0:
         first, last = book[HEAD_WIDTH + POLICY_FROM_DAY], book[HEAD_WIDTH + POLICY_TO_DAY]
         for index in range(rows):
-            day = int(days[begin + index])
-            good[index] &= 1 if first <= day <= last else 0
+            good[index] &= 1 if (first <= days[index]) & (days[index] <= last) else 0
             found[index] = HEAD_WIDTH
         return
+    times, regions = columns.time[begin : begin + rows], columns.region[begin : begin + rows]
     known_as_settled, set_known_day = settings[INTAKE_KNOWN_AS_SETTLED] != 0, settings[INTAKE_KNOWN_DAY]
     for index in range(rows):
-        row = far_place(begin + index)
-        known_day = times[row] // DAY_US if known_as_settled else set_known_day
-        policy = find_policy(book, int(regions[row]), int(days[row]), known_day, True)
+        known_day = times[index] // DAY_US if known_as_settled else set_known_day
+        policy = find_policy(book, int(regions[index]), int(days[index]), known_day, True)
         if policy == NO_POLICY_INDEX:
             good[index], policy = 0, 0
         found[index] = HEAD_WIDTH + policy * POLICY_WIDTH
@@ -304,48 +307,61 @@ def find_keys(book: Words, columns: Columns, years: Words, begin: int, rows: int
 
 
 @helper
-def find_tags(
-    book: Words,
-    columns: Columns,
-    reaccount: bool,
-    begin: int,
-    rows: int,
-    has_paid: bool,
-    mixed: Words,
-    flags: Words,
-    block: NDArray[np.int64],
+def find_cells(
+    book: Words, columns: Columns, reaccount: bool, one_policy: bool, begin: int, rows: int, block: NDArray[np.int64]
 ) -> None:
-    """Write the tag of each row of a block, and the flags that plain rows have by themselves."""
-    masks, cares, days = columns.category_mask, columns.care, columns.day
-    has_supplement = reaccount and columns.supplement.size > 0
-    bucket_mask = (1 << BUCKET_BITS) - 1
+    """Write what the plan says of each row's cell to LINE_CELL; what speaks against a row outside its amounts counts."""
+    cell, good, policies = block[LINE_CELL], block[LINE_GOOD], block[LINE_POLICY]
+    masks, cares = columns.category_mask[begin : begin + rows], columns.care[begin : begin + rows]
+    table = book[HEAD_WIDTH + POLICY_PLAIN]
     for index in range(rows):
-        row = far_place(begin + index)
-        policy = place(block[LINE_POLICY, index])
-        mask, care = int(masks[row]), int(cares[row])
-        word = book[place(book[policy + POLICY_PLAIN] + mask * CARE_CODES + (care & (CARE_CODES - 1)))]
-        faults, nonzero = block[BLOCK_FAULTS, index], block[LINE_NONZERO, index]
-        total, components = block[TOTAL, index], block[BLOCK_COMPONENTS, index]
+        if not one_policy:
+            table = book[place(policies[index]) + POLICY_PLAIN]
+        cell[index] = book[place(table + int(masks[index]) * CARE_CODES + (int(cares[index]) & (CARE_CODES - 1)))]
+    if not reaccount:
+        return
+    days = columns.day[begin : begin + rows]
+    if one_policy:
+        first, last = book[HEAD_WIDTH + POLICY_WINDOW_FROM_DAY], book[HEAD_WIDTH + POLICY_WINDOW_TO_DAY]
+        for index in range(rows):
+            good[index] &= 1 if (first <= days[index]) & (days[index] <= last) else 0
+    else:
+        for index in range(rows):
+            policy, day = place(policies[index]), int(days[index])
+            in_window = book[policy + POLICY_WINDOW_FROM_DAY] <= day <= book[policy + POLICY_WINDOW_TO_DAY]
+            good[index] &= 1 if in_window else 0
+    if columns.supplement.size > 0:
+        for index in range(rows):
+            asked = book[place(policies[index]) + POLICY_SUPPLEMENT] & int(masks[index]) != 0
+            good[index] &= 0 if asked and columns.supplement[begin + index] > 0 else 1
+
+
+@routine
+def find_tags(
+    reaccount: bool, has_paid: bool, rows: int, mixed: Words, block: NDArray[np.int64], tags: Words, flags: Words
+) -> None:
+    """Write the tag of each row of a block, and the flags that plain rows have by themselves. Without a branch."""
+    cells, goods, faults, nonzero = block[LINE_CELL], block[LINE_GOOD], block[BLOCK_FAULTS], block[LINE_NONZERO]
+    totals, components = block[TOTAL], block[BLOCK_COMPONENTS]
+    paid, personal = block[BLOCK_PAID], block[PERSONAL]
+    refused = PAID_DOES_NOT_ADD_UP if reaccount else 0
+    for index in range(rows):
+        cell, total = cells[index], totals[index]
         flag = row_flags(
-            faults, components, total, block[BLOCK_PAID, index], block[PERSONAL, index], has_paid,
-            word >> PLAIN_CELL_RECORDED & ALL_LAYERS, word >> PLAIN_NO_RULE & 1,
+            faults[index], components[index], total, paid[index], personal[index], has_paid,
+            cell >> PLAIN_CELL_RECORDED & ALL_LAYERS, cell >> PLAIN_NO_RULE & 1,
         )  # fmt: skip
-        good = (block[LINE_GOOD, index] != 0) & (word >= 0) & (nonzero & (word >> PLAIN_RECORDED) & ALL_LAYERS == 0)
-        good &= (word >> PLAIN_ADDS_FEES & 1 == 0) | (components <= total)
-        if reaccount:
-            day = int(days[row])
-            good &= (book[policy + POLICY_WINDOW_FROM_DAY] <= day) & (day <= book[policy + POLICY_WINDOW_TO_DAY])
-            good &= flag & PAID_DOES_NOT_ADD_UP == 0
-            if has_supplement and columns.supplement[row] > 0:
-                good &= mask & book[policy + POLICY_SUPPLEMENT] == 0
-        old = OLD if nonzero & (word >> PLAIN_COMPUTED) & ALL_LAYERS else 0
-        tag = (word & (PROGRAMS_MAX - 1)) << SHIFT_PROGRAM | old
-        block[LINE_TAG, index] = mixed[row] & bucket_mask | (tag if good else FULL)
-        if flags.size > 0:
-            flags[index] = flag
+        flags[index] = flag
+        good = (goods[index] != 0) & (cell >= 0) & (nonzero[index] & (cell >> PLAIN_RECORDED) & ALL_LAYERS == 0)
+        good &= (cell >> PLAIN_ADDS_FEES & 1 == 0) | (components[index] <= total)
+        good &= flag & refused == 0
+        old = OLD if nonzero[index] & (cell >> PLAIN_COMPUTED) & ALL_LAYERS else 0
+        tag = (cell & (PROGRAMS_MAX - 1)) << SHIFT_PROGRAM | (cell >> PLAIN_BOUND & 3) << SHIFT_BOUND | old
+        tag |= KEEPS_BASIC if cell >> PLAIN_KEEPS_BASIC & 1 else 0
+        tags[index] = mixed[index] & ((1 << BUCKET_BITS) - 1) | (tag if good else FULL)
 
 
-@helper
+@routine
 def put_field(values: Words, rows: int, field: Field, block: NDArray[np.int64]) -> None:
     """Put a block's values of one field where the layout has it."""
     if field.word < 0:
@@ -386,7 +402,7 @@ def pack_plain(
     `flags` and `policies` (a cell for each row behind the history) get what is final for plain rows. `block` is room to
     work in: PLAIN_LINES x BLOCK_ROWS, zero.
     """
-    reaccount = settings[INTAKE_REACCOUNT] != 0
+    reaccount, one_policy = settings[INTAKE_REACCOUNT] != 0, settings[INTAKE_BOOK] == 0
     has_paid = False
     for column in range(FEES_COUNT, PERSONAL):
         has_paid |= columns.money[column].size > 0
@@ -400,8 +416,17 @@ def pack_plain(
     for begin in range(lo, hi, BLOCK_ROWS):
         end = min(begin + BLOCK_ROWS, hi)
         rows = end - begin
-        judge_money(columns, no_list, begin, end, block)
-        find_figures(columns, rows, block)
+        # The memory of the block's records is under way while its rows are judged.
+        places, own_mixed = block[LINE_PLACE], mixed[begin:end]
+        for index in range(rows):
+            shard = own_mixed[index] >> shard_shift
+            at = cursors[shard]
+            cursors[shard] = at + 1
+            places[index] = at * width
+            prefetch(work, far_place((at + 2) * width))
+        if not read_money(columns, begin, end, block):
+            judge_money(columns, no_list, begin, end, block)
+            find_figures(columns, rows, block)
         judge_plain(refused, reaccount, rows, block)
         if columns.missing.size > 0:
             for index in range(rows):
@@ -413,7 +438,12 @@ def pack_plain(
             for index in range(rows):
                 block[LINE_GOOD, index] = 0
         find_policies(book, settings, columns, begin, rows, own_policies, block)
-        find_tags(book, columns, reaccount, begin, rows, has_paid, mixed, own_flags, block)
+        find_cells(book, columns, reaccount, one_policy, begin, rows, block)
+        flag_line = block[LINE_FLAGS]
+        find_tags(reaccount, has_paid, rows, own_mixed, block, block[LINE_TAG], flag_line)
+        if own_flags.size > 0:
+            for index in range(rows):
+                own_flags[index] = flag_line[index]
         if layout.key.word >= 0:
             find_keys(book, columns, years, begin, rows, block)
 
@@ -432,10 +462,8 @@ def pack_plain(
         put_field(block[OVER_LIMIT], rows, layout.over_limit, block)
         put_field(block[FIRST_PAY], rows, layout.first_pay, block)
         put_rows(begin, rows, layout.row, block)
-        for index in range(rows):
-            shard = mixed[far_place(begin + index)] >> shard_shift
-            at = cursors[shard]
-            cursors[shard] = at + 1
-            record = far_place(at * width)
-            for word in range(width):
-                work[record + word] = block[LINE_WORDS + word, index]
+        # Write the records
+        for word in range(width):
+            line = block[LINE_WORDS + word]
+            for index in range(rows):
+                work[far_place(places[index]) + word] = line[index]

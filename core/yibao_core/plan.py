@@ -50,9 +50,17 @@ HEAD_POLICIES, HEAD_ACCOUNTS, HEAD_PROGRAMS, HEAD_WIDTH = range(4)
 
 # A word of POLICY_PLAIN, -1 where no row of these categories and care type is plain. From the lowest bit: program 16,
 # and the masks of its cell and its program that flags and marks go by, 8 bits each: CELL_RECORDED_MASK,
-# PROGRAM_RECORDED_MASK, PROGRAM_COMPUTED_MASK, then CELL_NO_RULE and PROGRAM_ADDS_FEES.
+# PROGRAM_RECORDED_MASK, PROGRAM_COMPUTED_MASK, then CELL_NO_RULE, PROGRAM_ADDS_FEES, PROGRAM_KEEPS_BASIC and PROGRAM_BOUND.
 CARE_CODES = 8  # an unknown care type is the last
-PLAIN_CELL_RECORDED, PLAIN_RECORDED, PLAIN_COMPUTED, PLAIN_NO_RULE, PLAIN_ADDS_FEES = 16, 24, 32, 40, 41
+PLAIN_CELL_RECORDED, PLAIN_RECORDED, PLAIN_COMPUTED, PLAIN_NO_RULE, PLAIN_ADDS_FEES, PLAIN_KEEPS_BASIC = (
+    16,
+    24,
+    32,
+    40,
+    41,
+    42,
+)
+PLAIN_BOUND = 43
 
 (
     STEP_LAYER,

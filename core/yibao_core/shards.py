@@ -12,26 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yibao_core.claim import OPTION_REACCOUNT, OPTION_TRACE_ROW
-from yibao_core.collect import BLOCK_ROWS as COLLECT_ROWS
-from yibao_core.collect import collect_plain
-from yibao_core.full import FullResults, Job, Openings, Outputs, settle_all, settle_listed
+from yibao_core.collect_plain import BLOCK_LINES as COLLECT_LINES
+from yibao_core.collect_plain import BLOCK_ROWS as COLLECT_ROWS
+from yibao_core.collect_plain import collect_plain
+from yibao_core.full import FullResults, Job, Memory, Openings, Outputs, block, line_aligned, settle_all, settle_listed
 from yibao_core.intake import BLOCK_ROWS, Columns
 from yibao_core.keys import YEARS
 from yibao_core.layers import TRACE_FIRST_TIER, TRACE_TIER_WIDTH
 from yibao_core.money import NULL_FEN
 from yibao_core.order import Texts
-from yibao_core.plain import (
-    BUCKET_BITS,
-    PLAIN_LINES,
-    RANGE_DAY,
-    RANGE_REGION,
-    Layout,
-    find_ranges,
-    lay_out,
-    mix_people,
-    no_ranges,
-    pack_plain,
-)
+from yibao_core.people import CHUNK_LINES, CHUNK_WIDTH
+from yibao_core.plain import PLAIN_LINES, find_ranges, mix_people, pack_plain
 from yibao_core.plan import (
     HEAD_PROGRAMS,
     HEAD_WIDTH,
@@ -39,21 +30,22 @@ from yibao_core.plan import (
     POLICY_WIDTH,
     POLICY_YEAR_BY_SETTLED,
     PROGRAM_COMPUTED_MASK,
+    PROGRAM_FIRST_FEN,
     CompiledBook,
 )
 from yibao_core.policy import LAYERS
 from yibao_core.records import FIELD_STAY, NO_STAY, NUMBER_NONE, SHIFT_BORNE
 from yibao_core.settled import FullRows, Settled
+from yibao_core.short import BUCKET_BITS, RANGE_DAY, RANGE_REGION, Layout, lay_out, no_ranges
 from yibao_core.threads import Run, Workers
 from yibao_core.traces import fill_trace
 from yibao_core.units import (
     FOUND_GROUPS,
     FOUND_LISTED,
+    FOUND_UNSORTED,
     FOUND_VIOLATIONS,
     FOUNDS,
-    RANKED,
-    ROW_LINES,
-    ROWS_MAX,
+    Room,
     settle_units,
 )
 
@@ -75,15 +67,16 @@ def settle_columns(
     trace: bool = False,
     report: Callable[[int], None] | None = None,
     every_group: bool = True,
+    memory: Memory = line_aligned,
 ) -> Settled:
     """Settle or replay all rows; the rows of the history come first and have no results.
 
     `settings` are the intake's, `options` the run's. `report` is told the number of rows of each piece of work that is
     done, from the threads. A re-accounting without `every_group` keeps only person-years that are or were paid something.
-    All input arrays are read-only.
+    `memory` gives what large arrays lie in. All input arrays are read-only.
     """
     threads = max(1, min(threads, (len(columns.person) + len(openings.person)) // ROWS_PER_THREAD))
-    job = Job(book, fields, settings, options, columns, texts, threads, report)
+    job = Job(book, fields, settings, options, columns, texts, threads, report, memory)
     rows = job.rows - job.history_rows
     outputs = Outputs(
         status=np.zeros(rows, dtype=np.int8),
@@ -160,14 +153,14 @@ def _plain_and_full(job: Job, outputs: Outputs, every_group: bool, run: Run) -> 
         _shared_key(job, ranges),
     )
     bits = min(SHARD_BITS_MAX, max(0, (rows * layout.width * 8 // SHARD_BYTES).bit_length()))
-    mixed = np.empty(rows, dtype=np.int32)
+    mixed = job.memory((rows + 1) // 2).view(np.int32)[:rows]
     counts = np.zeros((job.threads, 1 << bits), dtype=np.int64)
     run(lambda part: mix_people(columns.person, edges[part], edges[part + 1], bits, mixed, counts[part]), parts)
     sizes = counts.sum(axis=0)
     start = np.concatenate(([0], np.cumsum(sizes)))
     first = start[:-1] + np.cumsum(counts, axis=0) - counts  # of each part of the rows in each shard
     cursors = first.copy()
-    work = np.empty(rows * layout.width, dtype=np.int64)
+    work = job.memory(rows * layout.width)
     run(
         lambda part: pack_plain(
             job.book.words,
@@ -184,15 +177,16 @@ def _plain_and_full(job: Job, outputs: Outputs, every_group: bool, run: Run) -> 
             work,
             outputs.flags,
             outputs.policy,
-            np.zeros((PLAIN_LINES, BLOCK_ROWS), dtype=np.int64),
+            block(PLAIN_LINES, BLOCK_ROWS),
         ),
         parts,
     )
     computed, lines = _lines(job.book)
+    result_words = max(1, (len(computed) + 1) // 2)
     results, groups, listed, violations = _settle_shards(
-        job, layout, lines, len(computed), work, start, sizes, every_group, run
+        job, layout, lines, result_words, work, start, sizes, every_group, run
     )
-    paid = np.empty((len(computed), len(outputs.status)), dtype=np.int64)
+    paid = job.memory(len(computed) * len(outputs.status)).reshape(len(computed), -1)
     cursors = first.copy()
     run(
         lambda part: collect_plain(
@@ -206,10 +200,11 @@ def _plain_and_full(job: Job, outputs: Outputs, every_group: bool, run: Run) -> 
             bits,
             cursors[part],
             results,
+            result_words,
             outputs.flags,
             outputs.mode,
             paid,
-            np.zeros((results.shape[1], COLLECT_ROWS), dtype=np.int64),
+            block(COLLECT_LINES, COLLECT_ROWS),
         ),
         parts,
     )
@@ -262,7 +257,7 @@ def _settle_shards(
     job: Job,
     layout: Layout,
     lines: NDArray[np.int64],
-    computed: int,
+    result_words: int,
     work: NDArray[np.int64],
     start: NDArray[np.int64],
     sizes: NDArray[np.int64],
@@ -273,51 +268,52 @@ def _settle_shards(
     shards, most = len(sizes), int(sizes.max(initial=0))
     step = max(1, shards // (16 * job.threads))
     pieces = range((shards + step - 1) // step)
-    results = np.empty((job.rows, max(1, (computed + 1) // 2)), dtype=np.int64)
+    results = job.memory(job.rows * result_words)
     # Room for a group and a list entry a row; only what is used ever becomes memory.
     groups = np.empty(job.rows * job.group_width, dtype=np.int64)
     listed = np.empty(job.rows, dtype=np.int64)
     found = np.zeros((len(pieces), FOUNDS), dtype=np.int64)
-    mask = (1 << min(BUCKET_BITS, most.bit_length() + 1)) - 1
+    mask = (1 << min(BUCKET_BITS, most.bit_length())) - 1
     keep = every_group or not job.options[OPTION_REACCOUNT]
+    least_fen = _least_fen(job.book)
     rooms = threading.local()
 
     def settle(piece: int) -> None:
         lo, hi = piece * step, min((piece + 1) * step, shards)
-        if not hasattr(rooms, "places"):
-            rooms.buckets, rooms.people = (
-                np.empty(mask + 2, dtype=np.int32),
-                np.empty(most * layout.width, dtype=np.int64),
-            )
-            rooms.places = np.empty((3, most + 2 * RANKED), dtype=np.int64)
-            rooms.rows = np.empty((ROW_LINES, ROWS_MAX), dtype=np.int64)
-        slots, keys, order = rooms.places
+        if not hasattr(rooms, "slots"):
+            rooms.buckets, rooms.slots = np.empty(mask + 2, dtype=np.int32), np.empty(most, dtype=np.int32)
+            rooms.chunk = block(CHUNK_LINES, CHUNK_WIDTH)
         begin, end = int(start[lo]), int(start[hi])
+        room = Room(
+            rooms.buckets,
+            rooms.slots,
+            rooms.chunk,
+            results,
+            groups[begin * job.group_width : end * job.group_width],
+            listed[begin:end],
+            found[piece],
+        )
         settle_units(
             job.book.words,
             layout,
             bool(job.options[OPTION_REACCOUNT]),
             keep,
+            least_fen,
             lines,
+            result_words,
             work,
             start,
             lo,
             hi,
             mask,
-            rooms.buckets,
-            rooms.people,
-            slots,
-            keys,
-            order,
             job.texts,
-            groups[begin * job.group_width : end * job.group_width],
-            results,
-            listed[begin:end],
-            found[piece],
-            rooms.rows,
+            room,
         )
+        left = listed[begin : begin + int(found[piece, FOUND_LISTED])]
+        if found[piece, FOUND_UNSORTED]:
+            left[:] = left[np.argsort(job.columns.person[left], kind="stable")]
         if job.report is not None:
-            job.report(end - begin - int(found[piece, FOUND_LISTED]))
+            job.report(end - begin - len(left))
 
     run(settle, pieces)
     begin = start[[piece * step for piece in pieces]]
@@ -329,6 +325,14 @@ def _settle_shards(
         ],
         [listed[at : at + count] for at, count in zip(begin, found[:, FOUND_LISTED], strict=True)],
         int(found[:, FOUND_VIOLATIONS].sum()),
+    )
+
+
+def _least_fen(book: CompiledBook) -> int:
+    """Return the yearly base up to which no program pays anything."""
+    words = book.words
+    return min(
+        int(words[words[words[HEAD_PROGRAMS] + program] + PROGRAM_FIRST_FEN]) for program in range(book.programs)
     )
 
 
