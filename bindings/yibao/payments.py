@@ -46,6 +46,7 @@ from yibao_core.settled import Settled
 PAYER = "catastrophic_insurance"
 TRANSFER_ID_CHARS = 32
 LAYER_NAMES = (*LAYERS, "personal")
+OUTCOMES = {"transfers": TRANSFER, "held": HELD, "decreases": DECREASE, "unrouted": UNROUTED}
 KEY_COLUMNS = ("person_id", "benefit_year", "fund", "layer", "payee_kind", "payee_id")
 
 Fen = NDArray[np.int64]
@@ -122,11 +123,15 @@ def read_previous(source: Any) -> Previous | None:
 
 
 class _PersonYears(NamedTuple):
-    """The person-years that anything is due to, or was paid to: what holds them, and where the person's account is."""
+    """The person-years that anything is due to, or was paid to: what holds them, and where the person's account is.
+
+    In the order in which their people come first.
+    """
 
     word: Fen  # of the person's id
     year: Fen
     id_row: Fen  # a row that shows the person's id
+    first: Fen  # the row, or earlier transfer behind all rows, where the person comes first
     hold: Fen
     last_row: Fen  # the last row in the window, -1: none
     of_row: Fen  # person-year of each changed row
@@ -226,17 +231,7 @@ class Payments:
 
     @cached_property
     def transfer_lines(self) -> pa.Table:
-        entries = self._entries
-        place = np.full(len(entries.due), -1, dtype=np.int64)  # entry -> transfer
-        chosen = self._chosen(TRANSFER)
-        place[chosen] = np.arange(len(chosen))
-        line = np.flatnonzero(place[entries.entry_of_line] >= 0)
-        before = np.flatnonzero(entries.earlier_count[chosen] > 0)
-        transfer = np.concatenate([place[entries.entry_of_line[line]], before])
-        amount = np.concatenate([self._lines.amount[line], -entries.earlier[chosen][before]])
-        row = np.concatenate([self._rows[self._lines.row[line]], np.full(len(before), -1)])
-        order = np.lexsort((row < 0, transfer))
-        transfer, amount, row = transfer[order], amount[order], row[order]
+        transfer, amount, row = self._lines_of_transfers
         settlement = self._prepared.settlement_ids.take(pa.array(row, mask=row < 0))
         return pa.table(
             {
@@ -247,46 +242,33 @@ class Payments:
         )
 
     @cached_property
-    def payment_orders(self) -> pa.Table:
+    def _lines_of_transfers(self) -> tuple[Fen, Fen, Fen]:
+        """Each line's transfer, amount and row, -1 where it stands for earlier transfers."""
+        entries = self._entries
+        place = np.full(len(entries.due), -1, dtype=np.int64)  # entry -> transfer
         chosen = self._chosen(TRANSFER)
-        transfers = self.transfers
-        if not len(chosen):
-            empty = pa.array([], pa.string())
-            return pa.table(
-                {
-                    "order_id": empty,
-                    "payee_kind": empty,
-                    "payee_id": empty,
-                    self._amount_name: from_fen(np.empty(0, dtype=np.int64), self._money),
-                    "transfers": pa.array([], pa.int64()),
-                }
-            )
-        accounts = pc.binary_join_element_wise(transfers["payee_kind"], transfers["payee_id"], "\x1f")
-        encoded = accounts.combine_chunks().dictionary_encode()
-        encoded = encoded.chunk(0) if isinstance(encoded, pa.ChunkedArray) else encoded
-        index = encoded.indices.to_numpy()
-        count = len(encoded.dictionary)
-        amount = np.zeros(count, dtype=np.int64)
-        np.add.at(amount, index, self._entries.amount[chosen])
-        first = np.full(count, len(index), dtype=np.int64)
-        np.minimum.at(first, index, np.arange(len(index)))
-        transfer_count = np.bincount(index, minlength=count)
-        ends = np.cumsum(transfer_count) * TRANSFER_ID_CHARS
-        by_order = transfers["transfer_id"].take(pa.array(np.argsort(index, kind="stable")))
-        ids = "".join(by_order.to_pylist()).encode()
-        starts = [0, *ends[:-1].tolist()]
-        digests = [
-            hashlib.sha256(ids[start:end]).hexdigest()[:32] for start, end in zip(starts, ends.tolist(), strict=True)
-        ]
-        return pa.table(
-            {
-                "order_id": pa.array(digests),
-                "payee_kind": transfers["payee_kind"].take(pa.array(first)),
-                "payee_id": transfers["payee_id"].take(pa.array(first)),
-                self._amount_name: from_fen(amount, self._money),
-                "transfers": pa.array(transfer_count, pa.int64()),
-            }
-        )
+        place[chosen] = np.arange(len(chosen))
+        line = np.flatnonzero(place[entries.entry_of_line] >= 0)
+        before = np.flatnonzero(entries.earlier_count[chosen] > 0)
+        transfer = np.concatenate([place[entries.entry_of_line[line]], before])
+        amount = np.concatenate([self._lines.amount[line], -entries.earlier[chosen][before]])
+        row = np.concatenate([self._rows[self._lines.row[line]], np.full(len(before), -1)])
+        order = np.lexsort((row < 0, transfer))
+        return transfer[order], amount[order], row[order]
+
+    @cached_property
+    def payment_orders(self) -> pa.Table:
+        return orders_of(self.transfers, self._entries.amount[self._chosen(TRANSFER)], self._money)
+
+    def first_rows(self, name: str) -> Fen:
+        """Return for each row of a table of entries (or of `transfer_lines`) where its person comes first: a row, those of
+        the history before the ledger's, or behind them an earlier transfer. Ascending."""
+        if name == "transfer_lines":
+            return self._first_of(self._chosen(TRANSFER))[self._lines_of_transfers[0]]
+        return self._first_of(self._chosen(OUTCOMES[name]))
+
+    def _first_of(self, chosen: Fen) -> Fen:
+        return self._years.first[self._entries.person_year[chosen]]
 
     @cached_property
     def summary(self) -> dict[str, Any]:
@@ -398,6 +380,48 @@ class Payments:
         return _named(index.astype(np.int64), texts)
 
 
+def orders_of(transfers: pa.Table, amount_fen: Fen, money: str) -> pa.Table:
+    """Return one order for each account that transfers go to, in the order in which the accounts come first."""
+    amount_name = "amount_fen" if money == "int64_fen" else "amount"
+    if not len(transfers):
+        empty = pa.array([], pa.string())
+        return pa.table(
+            {
+                "order_id": empty,
+                "payee_kind": empty,
+                "payee_id": empty,
+                amount_name: from_fen(np.empty(0, dtype=np.int64), money),
+                "transfers": pa.array([], pa.int64()),
+            }
+        )
+    accounts = pc.binary_join_element_wise(transfers["payee_kind"], transfers["payee_id"], "\x1f")
+    encoded = accounts.combine_chunks().dictionary_encode()
+    encoded = encoded.chunk(0) if isinstance(encoded, pa.ChunkedArray) else encoded
+    index = encoded.indices.to_numpy()
+    count = len(encoded.dictionary)
+    amount = np.zeros(count, dtype=np.int64)
+    np.add.at(amount, index, amount_fen)
+    first = np.full(count, len(index), dtype=np.int64)
+    np.minimum.at(first, index, np.arange(len(index)))
+    transfer_count = np.bincount(index, minlength=count)
+    ends = np.cumsum(transfer_count) * TRANSFER_ID_CHARS
+    by_order = transfers["transfer_id"].take(pa.array(np.argsort(index, kind="stable")))
+    ids = "".join(by_order.to_pylist()).encode()
+    starts = [0, *ends[:-1].tolist()]
+    digests = [
+        hashlib.sha256(ids[start:end]).hexdigest()[:32] for start, end in zip(starts, ends.tolist(), strict=True)
+    ]
+    return pa.table(
+        {
+            "order_id": pa.array(digests),
+            "payee_kind": transfers["payee_kind"].take(pa.array(first)),
+            "payee_id": transfers["payee_id"].take(pa.array(first)),
+            amount_name: from_fen(amount, money),
+            "transfers": pa.array(transfer_count, pa.int64()),
+        }
+    )
+
+
 def _named(index: Fen, names: "list[str] | tuple[str, ...]") -> pa.Array:
     return pa.DictionaryArray.from_arrays(pa.array(index.astype(np.int32)), pa.array(list(names), pa.string())).cast(
         pa.string()
@@ -411,12 +435,13 @@ def _payee_codes(lines: Lines, hospitals: pa.Array, previous: Previous | None) -
     numeric = (lines.kind == TO_DISTRICT) | (lines.kind == TO_ASSISTANCE_FUND) | (lines.kind == TO_COMMERCIAL_FUND)
     numbers = np.unique(lines.payee[numeric])
     texts = ["", *hospital_texts, *(str(number) for number in numbers), *(previous.payee if previous else [])]
-    table = pa.array(texts, pa.string()).dictionary_encode()
-    code = table.indices.to_numpy().astype(np.int64)
+    # Codes in the order of the texts: payees of one person-year stand in it, whatever other people are in the run.
+    table = pa.array(sorted(set(texts)), pa.string())
+    code = pc.index_in(pa.array(texts, pa.string()), table).to_numpy().astype(np.int64)
     line_payee = np.zeros(len(lines.row), dtype=np.int64)
     line_payee[to_hospital] = code[1 + lines.payee[to_hospital]]
     line_payee[numeric] = code[1 + len(hospital_texts) + np.searchsorted(numbers, lines.payee[numeric])]
-    return table.dictionary, line_payee, code[1 + len(hospital_texts) + len(numbers) :]
+    return table, line_payee, code[1 + len(hospital_texts) + len(numbers) :]
 
 
 def _earlier_keys(previous: Previous | None, years: _PersonYears, payee: Fen) -> tuple[Fen, Fen, Fen, Fen, Fen]:
@@ -459,8 +484,24 @@ def _person_years(prepared: Prepared, settled: Settled, rows: Fen, previous: Pre
     keys = order[new]
     near = _groups_of(prepared, groups, used, previous_word)
     hold, last_row = _of_groups(prepared, groups[near], word[keys], year[keys])
+    # People in the order in which they come first, whatever words their ids have.
+    begins = np.ones(len(keys), dtype=bool)
+    begins[1:] = word[keys][1:] != word[keys][:-1]
+    person = np.cumsum(begins) - 1
+    first = np.minimum.reduceat(id_row[keys], np.flatnonzero(begins)) if len(keys) else keys
+    by_first = np.argsort(first[person], kind="stable")
+    place_of = np.empty(len(keys), dtype=np.int64)
+    place_of[by_first] = np.arange(len(keys))
+    number, keys = place_of[number], keys[by_first]
     return _PersonYears(
-        word[keys], year[keys], id_row[keys], hold, last_row, number[: len(used)][place[row_group]], number[len(used) :]
+        word[keys],
+        year[keys],
+        id_row[keys],
+        first[person][by_first],
+        hold[by_first],
+        last_row[by_first],
+        number[: len(used)][place[row_group]],
+        number[len(used) :],
     )
 
 

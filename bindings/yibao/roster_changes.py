@@ -160,7 +160,7 @@ class RosterChanges:
         order = np.lexsort((rank, self._prepared.columns.time[first + rows], year))
         listed, start, counts = np.unique(year[order], return_index=True, return_counts=True)
         by_roster = self._by_roster(listed)
-        return _table(
+        table = _table(
             self._prepared.person_ids.take(pa.array(first + rows[order][start])),
             listed % 10_000,
             counts,
@@ -169,6 +169,23 @@ class RosterChanges:
             by_roster is None,
             self._money,
         )
+        return table.take(pa.array(self._by_first_row[0]))
+
+    @cached_property
+    def _by_first_row(self) -> tuple[Fen, Fen]:
+        """The listed person-years in the order in which their people come first among the rows that count otherwise, and
+        where they do."""
+        rows = self._counted.row[self._chosen]
+        person, year = np.divmod(np.unique(self._years(rows)), 10_000)
+        first = np.full(len(self._people), len(self._settled.status), dtype=np.int64)
+        np.minimum.at(first, self._years(rows) // 10_000, rows)
+        order = np.lexsort((year, first[person]))
+        return order, first[person][order]
+
+    @property
+    def first_rows(self) -> Fen:
+        """For each row of the table the row of the ledger where its person comes first; ascending."""
+        return self._by_first_row[1]
 
     @cached_property
     def summary(self) -> dict[str, Any]:
