@@ -12,12 +12,13 @@ from yibao.book import as_book
 from yibao.columns import Prepared, prepare, region_codes
 from yibao.ids import read_ids, taken
 from yibao.ledger import PAID, ColumnMap, Ledger
-from yibao.money import check_money, from_fen, yuan
+from yibao.money import check_money, yuan
 from yibao.payments import Payments, read_previous
 from yibao.result import LedgerResult
 from yibao.roster import Roster
 from yibao.roster_changes import Replayed, RosterChanges, is_replayed, no_changes
 from yibao.run import ASIDE, run
+from yibao.settled_rows import deltas_table, in_window
 from yibao.settlement import settled_history
 from yibao.words import mask_of
 from yibao_core.claim import (
@@ -84,19 +85,21 @@ class Reaccount:
     @cached_property
     def deltas(self) -> pa.Table:
         """The settled rows in the window: settlement_id, person_id, new − old for each layer, the person, and unrouted."""
-        rows = np.flatnonzero((self._settled.status == 0) & (self._settled.mode & FROZEN == 0))
-        place = np.searchsorted(rows, self._changed.rows)
-        columns: dict[str, Any] = {
-            "settlement_id": self._prepared.settlement_ids.take(pa.array(rows)),
-            "person_id": self._prepared.person_ids.take(pa.array(rows + self._prepared.history_rows)),
-        }
-        deltas = self._changed.deltas
-        named = [*zip((f"{layer}_delta" for layer in LAYERS), deltas.layers, strict=True)]
-        for name, amounts in [*named, ("personal_delta", deltas.personal), ("unrouted_delta", deltas.unrouted)]:
-            column = np.zeros(len(rows), dtype=np.int64)
-            column[place] = amounts
-            columns[name if self._money != "int64_fen" else f"{name}_fen"] = from_fen(column, self._money)
-        return pa.table(columns)
+        return self.deltas_of(0, len(self._settled.status))
+
+    def deltas_of(self, lo: int, hi: int) -> pa.Table:
+        """Return the differences of the rows lo..hi of the ledger."""
+        rows = np.flatnonzero(in_window(self._result.row_results.part(lo, hi)))
+        begin, end = np.searchsorted(self._changed.rows, (lo, hi))
+        first = self._prepared.history_rows
+        return deltas_table(
+            self._prepared.settlement_ids.slice(lo, hi - lo),
+            self._prepared.person_ids.slice(first + lo, hi - lo),
+            rows,
+            self._changed.rows[begin:end] - lo,
+            Deltas(*(amounts[..., begin:end] for amounts in self._changed.deltas)),
+            self._result.labels,
+        )
 
     @property
     def transfers(self) -> pa.Table:

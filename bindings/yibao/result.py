@@ -13,10 +13,10 @@ from yibao.book_counts import rows_by_policy, rows_without_policy
 from yibao.columns import Prepared, region_codes
 from yibao.dates import to_days, to_moments
 from yibao.ids import mask_id, read_ids, taken
-from yibao.ledger import IDS, MONEY, PAID, REQUIRED, UNITED, Ledger, free_name
+from yibao.ledger import IDS, MONEY, PAID, REQUIRED, UNITED, Ledger
 from yibao.money import from_fen, to_fen, yuan
+from yibao.settled_rows import Labels, RowResults, labels_of, row_results, settled_table
 from yibao.stays import PLACED_BY, deductible_faults, level_codes
-from yibao.words import category_texts
 from yibao_core.accumulators import GROUP_BALANCES, GROUP_BEGAN, GROUP_ID_ROW, GROUP_KEY, GROUP_ROWS
 from yibao_core.claim import COUNT_STALE_ROWS
 from yibao_core.errors import RowStatus
@@ -30,10 +30,11 @@ from yibao_core.records import FLAGS, UNPLACED_SHIFT
 from yibao_core.settled import Settled
 from yibao_core.toml_values import percent
 
+Fen = NDArray[np.int64]
+
 YEARLY = "yearly"  # no column of the row alone is out of range: its eligible fee takes the year there
 LISTED = 20  # so many settlements are named in a summary
 
-_STATUS = pa.array([status.name for status in RowStatus])
 _CODE_COLUMN = {
     RowStatus.UNKNOWN_CATEGORY: "category",
     RowStatus.UNKNOWN_CARE_TYPE: "care_type",
@@ -73,27 +74,16 @@ class LedgerResult:
         """One row for each input row, in input order: its columns, `<layer>_paid`, `personal_paid`, `status`, `flags`,
         `policy_id`; with a roster also `category`, as it was with it. Rejected rows have null payments. Input columns of
         these names stay as `<name>_recorded`."""
-        rejected = self._settled.status != 0
-        new: dict[str, Any] = {}
-        if self._roster_counts is not None:
-            new["category"] = category_texts(self._prepared.columns.category_mask[self._prepared.history_rows :])
-        for layer, paid in zip(LAYERS, PAID, strict=True):
-            amounts = self._settled.paid_fen.get(layer)
-            if amounts is None:
-                amounts = np.zeros(len(rejected), dtype=np.int64)
-            new[self._money_name(paid)] = from_fen(amounts, self._money, rejected)
-        new[self._money_name("personal_paid")] = from_fen(self._settled.personal_fen, self._money, rejected)
-        if self._book.counts_stays:
-            borne, number = self._settled.deductible_fen, self._settled.stay_number
-            new[self._money_name("deductible_borne")] = from_fen(borne, self._money, borne == NULL_FEN)
-            new["stay_number"] = pa.array(number, pa.int32(), mask=number < 0)
-        new["status"] = pa.DictionaryArray.from_arrays(pa.array(self._settled.status), _STATUS)
-        new["flags"] = flag_texts(np.where(rejected, 0, self._settled.flags))
-        new["policy_id"] = pa.DictionaryArray.from_arrays(
-            pa.array(self._settled.policy, mask=rejected | (self._settled.policy >= len(self._book.policies))),
-            pa.array([policy.id for policy in self._book.policies]),
-        )
-        return with_recorded(self._ledger.table, new)
+        return settled_table(self._ledger.table, self.row_results, self.labels)
+
+    @cached_property
+    def row_results(self) -> RowResults:
+        """What the table says of each row, as arrays."""
+        return row_results(self._settled, self._prepared, self.labels.with_category)
+
+    @property
+    def labels(self) -> Labels:
+        return labels_of(self._book, self._roster_counts is not None, self._money)
 
     @cached_property
     def rejects(self) -> pa.Table:
@@ -109,7 +99,7 @@ class LedgerResult:
             {
                 "row": pa.array(rows, pa.int64()),
                 "settlement_id": pa.array([self._shown(value) for value in ids], pa.string()),
-                "code": pa.DictionaryArray.from_arrays(pa.array(codes), _STATUS).cast(pa.string()),
+                "code": pa.array([RowStatus(int(code)).name for code in codes], pa.string()),
                 "column": pa.array(columns, pa.string()),
                 "value": pa.array(values, pa.string()),
             }
@@ -121,6 +111,16 @@ class LedgerResult:
 
         Where stays are counted also `stays` and `episode_id`: see decision 0004.12.
         """
+        return self._closing[0]
+
+    @property
+    def closing_order(self) -> Fen:
+        """For each entry of `closing` what it is sorted by: 0 for accounts, else which meter's episodes it is among; a row
+        that shows the person (of history, ledger and opening balances, end to end); year and city; account."""
+        return self._closing[1]
+
+    @cached_property
+    def _closing(self) -> tuple[pa.Table, Fen]:
         groups = self._settled.groups[self._settled.groups[:, GROUP_ROWS] > 0]
         groups = groups[groups[:, GROUP_KEY] >= 0]
         accounts = len(self._book.accounts)
@@ -147,9 +147,14 @@ class LedgerResult:
                 "paid": from_fen(balances[group, account, 1]),
             }
         )
-        return self._with_stays(entries, balances[group, account, 1]) if self._book.counts_stays else entries
+        sorted_by = np.stack([np.zeros_like(keys), groups[group, GROUP_ID_ROW], keys, account])
+        return (
+            self._with_stays(entries, balances[group, account, 1], sorted_by)
+            if self._book.counts_stays
+            else (entries, sorted_by)
+        )
 
-    def _with_stays(self, entries: pa.Table, second: NDArray[np.int64]) -> pa.Table:
+    def _with_stays(self, entries: pa.Table, second: Fen, sorted_by: Fen) -> tuple[pa.Table, Fen]:
         """Return closing entries with the numbers of stays in a column of their own, and the episodes behind them."""
         meters = [index for index, name in enumerate(self._book.accounts) if name in self._book.meters]
         is_meter = pc.is_in(entries["account"], pa.array(self._book.meters, pa.string())).to_numpy()
@@ -161,7 +166,10 @@ class LedgerResult:
         tables = [entries]
         for meter in meters:
             begun = np.flatnonzero(balances[:, meter].any(axis=1))
+            begun = begun[np.lexsort((groups[begun, GROUP_BEGAN], groups[begun, GROUP_ID_ROW]))]
             rows, began = pa.array(groups[begun, GROUP_ID_ROW]), groups[begun, GROUP_BEGAN]
+            own = np.stack([np.full_like(begun, meter + 1), groups[begun, GROUP_ID_ROW], began, np.zeros_like(begun)])
+            sorted_by = np.concatenate([sorted_by, own], axis=1)
             tables.append(
                 pa.table(
                     {
@@ -176,7 +184,7 @@ class LedgerResult:
                     }
                 )
             )
-        return pa.concat_tables(tables)
+        return pa.concat_tables(tables), sorted_by
 
     @cached_property
     def summary(self) -> dict[str, Any]:
@@ -336,24 +344,3 @@ class LedgerResult:
         unread = level_codes(cells, name) < 0 if name == "hospital_level" else region_codes(cells, name) == 0
         asked: NDArray[np.bool_] = self._settled.flags[rows] >> UNPLACED_SHIFT & PLACED_BY[name] != 0
         return unread & asked
-
-
-def flag_texts(flags: NDArray[Any]) -> pa.Array:
-    """Return sets of flags as text: names in alphabetical order, joined by `;`."""
-    sets, index = np.unique(flags, return_inverse=True)
-    names = [";".join(name for bit, name in enumerate(FLAGS) if int(flag) >> bit & 1) for flag in sets]
-    return pa.DictionaryArray.from_arrays(pa.array(index.astype(np.int32)), pa.array(names, pa.string()))
-
-
-def with_recorded(table: pa.Table, new: dict[str, Any]) -> pa.Table:
-    """Return the table with new columns behind its own; own columns of the same names become `<name>_recorded`,
-    whichever unit they are in."""
-    names: list[str] = []
-    plain = [name.removesuffix("_fen") for name in new]
-    taken = {*new, *plain, *(f"{name}_fen" for name in plain if name in UNITED)}
-    for name in table.column_names:
-        names.append(free_name(f"{name}_recorded", {*table.column_names, *names}) if name in taken else name)
-    table = table.rename_columns(names)
-    for name, column in new.items():
-        table = table.append_column(name, column)
-    return table

@@ -1,0 +1,149 @@
+"""The tables that have a row for each row of the ledger, made for any stretch of it."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from yibao.columns import Prepared
+from yibao.ledger import PAID, UNITED, free_name
+from yibao.money import from_fen
+from yibao.words import category_texts
+from yibao_core.deltas import Deltas
+from yibao_core.errors import RowStatus
+from yibao_core.money import NULL_FEN
+from yibao_core.plan import CompiledBook
+from yibao_core.policy import LAYERS
+from yibao_core.records import FLAGS, FROZEN
+from yibao_core.settled import Settled
+
+Fen = NDArray[np.int64]
+
+_STATUS = pa.array([status.name for status in RowStatus])
+
+
+class Labels(NamedTuple):
+    """How results are written: names of policies, the type of money, what tables show besides payments."""
+
+    policies: tuple[str, ...]
+    counts_stays: bool
+    with_category: bool  # a roster may have changed it
+    money: str
+
+    def money_name(self, name: str) -> str:
+        return f"{name}_fen" if self.money == "int64_fen" else name
+
+
+def labels_of(book: CompiledBook, with_category: bool, money: str) -> Labels:
+    """Return the labels of a run."""
+    return Labels(tuple(policy.id for policy in book.policies), book.counts_stays, with_category, money)
+
+
+class RowResults(NamedTuple):
+    """What a run says of each of some rows; amounts in fen. Arrays of one length, or empty where the run has no such thing."""
+
+    status: NDArray[np.int8]
+    flags: NDArray[np.int16]
+    mode: NDArray[np.int8]
+    policy: NDArray[np.int8]
+    personal: Fen
+    deductible: Fen
+    stay_number: Fen
+    category_mask: NDArray[np.int16]
+    paid: Mapping[str, Fen]  # by layer; a layer that is missing paid nothing
+
+    def part(self, lo: int, hi: int) -> "RowResults":
+        """Return the results of rows lo..hi, as views."""
+        own = {name: column[lo:hi] for name, column in self._asdict().items() if name != "paid"}
+        return self._replace(**own, paid={layer: amounts[lo:hi] for layer, amounts in self.paid.items()})
+
+
+def row_results(settled: Settled, prepared: Prepared, with_category: bool) -> RowResults:
+    """Return the results of all rows of a run."""
+    masks = prepared.columns.category_mask[prepared.history_rows if with_category else len(prepared.columns.person) :]
+    return RowResults(
+        settled.status,
+        settled.flags,
+        settled.mode,
+        settled.policy,
+        settled.personal_fen,
+        settled.deductible_fen,
+        settled.stay_number,
+        masks,
+        {layer: settled.paid_fen[layer] for layer in settled.paid_fen},
+    )
+
+
+def settled_table(ledger: pa.Table, results: RowResults, labels: Labels) -> pa.Table:
+    """Return the rows of a ledger with their payments, status, flags and policy; see `LedgerResult.table`."""
+    rejected = results.status != 0
+    nothing = np.zeros(len(rejected), dtype=np.int64)
+    new: dict[str, Any] = {}
+    if labels.with_category:
+        new["category"] = category_texts(results.category_mask)
+    for layer, paid in zip(LAYERS, PAID, strict=True):
+        new[labels.money_name(paid)] = from_fen(results.paid.get(layer, nothing), labels.money, rejected)
+    new[labels.money_name("personal_paid")] = from_fen(results.personal, labels.money, rejected)
+    if labels.counts_stays:
+        borne, number = results.deductible, results.stay_number
+        new[labels.money_name("deductible_borne")] = from_fen(borne, labels.money, borne == NULL_FEN)
+        new["stay_number"] = pa.array(number, pa.int32(), mask=number < 0)
+    new["status"] = pa.DictionaryArray.from_arrays(pa.array(results.status), _STATUS)
+    new["flags"] = flag_texts(np.where(rejected, 0, results.flags))
+    new["policy_id"] = pa.DictionaryArray.from_arrays(
+        pa.array(results.policy, mask=rejected | (results.policy >= len(labels.policies))), pa.array(labels.policies)
+    )
+    return with_recorded(ledger, new)
+
+
+def in_window(results: RowResults) -> NDArray[np.bool_]:
+    """Return which rows a re-accounting settled in the window of its policy."""
+    chosen: NDArray[np.bool_] = (results.status == 0) & (results.mode & FROZEN == 0)
+    return chosen
+
+
+def deltas_table(
+    settlement_ids: pa.ChunkedArray,
+    person_ids: pa.ChunkedArray,
+    rows: Fen,
+    changed: Fen,
+    deltas: Deltas,
+    labels: Labels,
+) -> pa.Table:
+    """Return the differences of some rows: `rows` of the ids, of which `changed` have `deltas` and the others none."""
+    place = np.searchsorted(rows, changed)
+    columns: dict[str, Any] = {
+        "settlement_id": settlement_ids.take(pa.array(rows)),
+        "person_id": person_ids.take(pa.array(rows)),
+    }
+    named = [*zip((f"{layer}_delta" for layer in LAYERS), deltas.layers, strict=True)]
+    for name, amounts in [*named, ("personal_delta", deltas.personal), ("unrouted_delta", deltas.unrouted)]:
+        column = np.zeros(len(rows), dtype=np.int64)
+        column[place] = amounts
+        columns[labels.money_name(name)] = from_fen(column, labels.money)
+    return pa.table(columns)
+
+
+def flag_texts(flags: NDArray[Any]) -> pa.Array:
+    """Return sets of flags as text: names in alphabetical order, joined by `;`."""
+    found = np.flatnonzero(np.bincount(flags.astype(np.int64), minlength=1))
+    index = np.zeros(int(found[-1]) + 1 if len(found) else 1, dtype=np.int32)
+    index[found] = np.arange(len(found))
+    names = [";".join(name for bit, name in enumerate(FLAGS) if int(flag) >> bit & 1) for flag in found]
+    return pa.DictionaryArray.from_arrays(pa.array(index[flags]), pa.array(names, pa.string()))
+
+
+def with_recorded(table: pa.Table, new: dict[str, Any]) -> pa.Table:
+    """Return the table with new columns behind its own; own columns of the same names become `<name>_recorded`,
+    whichever unit they are in."""
+    names: list[str] = []
+    plain = [name.removesuffix("_fen") for name in new]
+    taken = {*new, *plain, *(f"{name}_fen" for name in plain if name in UNITED)}
+    for name in table.column_names:
+        names.append(free_name(f"{name}_recorded", {*table.column_names, *names}) if name in taken else name)
+    table = table.rename_columns(names)
+    for name, column in new.items():
+        table = table.append_column(name, column)
+    return table
