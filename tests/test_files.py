@@ -12,7 +12,8 @@ import pyarrow.feather as feather
 import pyarrow.parquet as pq
 import pytest
 
-from yibao.files import SUMMARY, check_output, read_table, write_outputs
+from yibao.files import read_table
+from yibao.outputs import SUMMARY, check_output, write_outputs
 from yibao_core.errors import LedgerError
 
 ID = "370982199001010012"  # 18 digits: as a float it would end in ...000

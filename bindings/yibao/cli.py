@@ -204,8 +204,8 @@ def settle(
     quiet: Quiet = False,
 ) -> None:
     """Settle every row of a ledger under a policy, or under a book of several."""
-    from yibao.files import check_output, write_outputs
     from yibao.ledger import column_names, with_names
+    from yibao.outputs import check_output, write_outputs
 
     check_output(out, _given(ledger, opening, history, roster))
     book, column_map, known = _book(policy, parameters), _column_map(columns), _as_known(as_known)
@@ -266,8 +266,8 @@ def reaccount(
     quiet: Quiet = False,
 ) -> None:
     """Settle a paid ledger again under a policy as known now, and say who is owed the difference."""
-    from yibao.files import check_output, write_outputs
     from yibao.ledger import column_names, with_names
+    from yibao.outputs import check_output, write_outputs
 
     check_output(out, _given(ledger, roster, history, *(previous or [])))
     book, column_map = _book(policy, parameters), _column_map(columns)

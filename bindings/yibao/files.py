@@ -1,15 +1,11 @@
-"""Files in and out: Parquet, Arrow IPC and CSV become tables; results become a directory, whole or not at all.
+"""Files in: Parquet, Arrow IPC and CSV become tables, or batches.
 
 Messages name the file, what was expected and what was found, and never a cell: cells hold ids.
 """
 
 import codecs
-import json
 import os
-import secrets
-import shutil
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from csv import reader
 from pathlib import Path
 from typing import Any
@@ -20,7 +16,6 @@ import pyarrow.parquet as pq
 
 from yibao_core.errors import LedgerError
 
-SUMMARY = "summary.json"
 _KINDS = "Parquet (.parquet), Arrow IPC (.arrow, .feather, .ipc) or CSV (.csv, .txt)"
 _MAGIC = {b"PAR1": "parquet", b"ARRO": "file", b"\xff\xff\xff\xff": "stream"}
 _SUFFIXES = {
@@ -40,6 +35,10 @@ _FOREIGN = {
 _BLOCK = 1 << 22
 
 
+Batches = Callable[[Sequence[str] | None], Iterator[pa.RecordBatch]]
+"""Gives the batches of a ledger, with only some columns where these are named."""
+
+
 def read_table(path: str | os.PathLike[str], columns: Sequence[str] | None = None) -> pa.Table:
     """Return the table in a file, only `columns` of it where given; LedgerError where it cannot be read.
 
@@ -50,16 +49,16 @@ def read_table(path: str | os.PathLike[str], columns: Sequence[str] | None = Non
     try:
         if path.is_dir():
             raise LedgerError(f"{path}: expected a file, got a directory")
-        table = _READERS[_kind_of(path)](path, columns)
+        table = _READERS[kind_of(path)](path, columns)
         table.validate(full=True)  # kernels read the buffers as they are: a broken file must stop here
     except OSError as error:  # Arrow's own I/O errors among them
         raise LedgerError(f"{path}: expected a readable file, got: {error.strerror or error}") from None
     except pa.ArrowException as error:
-        raise LedgerError(f"{path}: expected {_NAMES[_kind_of(path)]}, got a damaged one: {error}") from None
+        raise LedgerError(f"{path}: expected {_NAMES[kind_of(path)]}, got a damaged one: {error}") from None
     return table
 
 
-def _kind_of(path: Path) -> str:
+def kind_of(path: Path) -> str:
     """Return how to read a file: what its first bytes say, and CSV by its name. LedgerError where the two disagree."""
     with path.open("rb") as file:
         head = file.read(4)
@@ -95,39 +94,89 @@ def _read_ipc_stream(path: Path, columns: Sequence[str] | None) -> pa.Table:
 
 
 def _read_csv(path: Path, columns: Sequence[str] | None) -> pa.Table:
-    encoding = _encoding_of(path)
-    names = _header_of(path, encoding)
-    _check_columns(path, names, columns)
-    wanted = names if columns is None else list(columns)
-    convert = pacsv.ConvertOptions(
-        column_types=dict.fromkeys(names, pa.large_string()),
-        include_columns=wanted,
-        null_values=[""],
-        strings_can_be_null=True,
-        quoted_strings_can_be_null=True,
-    )
-
-    bad: list[Any] = []
-
-    def skip(line: Any) -> str:
-        bad.append(line)
-        return "skip"
+    csv = _Csv(path, columns)
 
     def read(threads: bool) -> pa.Table:
-        read_options = pacsv.ReadOptions(encoding=encoding, use_threads=threads, block_size=_BLOCK)
-        parse_options = pacsv.ParseOptions(newlines_in_values=True, invalid_row_handler=skip)
-        return pacsv.read_csv(path, read_options, parse_options, convert)
+        return pacsv.read_csv(path, csv.read_options(threads), csv.parse_options, csv.convert_options)
 
     table = read(threads=True)
-    if bad:  # only a single thread knows where they stand
-        bad.clear()
+    if csv.bad:  # only a single thread knows where they stand
+        csv.bad.clear()
         read(threads=False)
-        first, more = bad[0], f"; {len(bad) - 1} more lines like it" if len(bad) > 1 else ""
-        raise LedgerError(
-            f"{path}: record {first.number} (the header is 1): expected {first.expected_columns} cells, "
-            f"got {first.actual_columns}{more}"
-        )
+    csv.refuse_bad()
     return _with_fen(table.combine_chunks())  # one chunk a column: what reads text does so chunk by chunk
+
+
+def csv_batches(path: Path) -> tuple[pa.Schema, Batches]:
+    """Return what the table of a CSV file looks like, and its batches; LedgerError as for the table."""
+    names = _Csv(path, None).names
+    fen = [name for name in names if name.endswith("_fen")]
+    as_text = (
+        {name for batch in _csv_text(path, fen) for name in fen if not _is_whole(batch.column(name))} if fen else set()
+    )
+    schema = pa.schema(
+        [(name, pa.int64() if name in fen and name not in as_text else pa.large_string()) for name in names]
+    )
+
+    def batches(columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
+        for batch in _csv_text(path, columns):
+            own = [schema.field(name) for name in batch.schema.names]
+            yield pa.RecordBatch.from_arrays(
+                [batch.column(field.name).cast(field.type) for field in own], schema=pa.schema(own)
+            )
+
+    return schema, batches
+
+
+def _csv_text(path: Path, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
+    csv = _Csv(path, columns)
+    with pacsv.open_csv(path, csv.read_options(False), csv.parse_options, csv.convert_options) as batches:
+        yield from batches
+    csv.refuse_bad()
+
+
+def _is_whole(text: pa.Array) -> bool:
+    """Return whether all cells are whole numbers or empty."""
+    try:
+        text.cast(pa.int64())
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+class _Csv:
+    """How a CSV file is read: every cell as text, an empty one as null; lines of another length are noted."""
+
+    def __init__(self, path: Path, columns: Sequence[str] | None) -> None:
+        self._path = path
+        self._encoding = _encoding_of(path)
+        self.names = _header_of(path, self._encoding)
+        _check_columns(path, self.names, columns)
+        self.bad: list[Any] = []
+        self.parse_options = pacsv.ParseOptions(newlines_in_values=True, invalid_row_handler=self._skip)
+        self.convert_options = pacsv.ConvertOptions(
+            column_types=dict.fromkeys(self.names, pa.large_string()),
+            include_columns=self.names if columns is None else list(columns),
+            null_values=[""],
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=True,
+        )
+
+    def read_options(self, threads: bool) -> pacsv.ReadOptions:
+        return pacsv.ReadOptions(encoding=self._encoding, use_threads=threads, block_size=_BLOCK)
+
+    def _skip(self, line: Any) -> str:
+        self.bad.append(line)
+        return "skip"
+
+    def refuse_bad(self) -> None:
+        """Raise LedgerError where some lines had another number of cells than the header."""
+        if self.bad:
+            first, more = self.bad[0], f"; {len(self.bad) - 1} more lines like it" if len(self.bad) > 1 else ""
+            raise LedgerError(
+                f"{self._path}: record {first.number} (the header is 1): expected {first.expected_columns} cells, "
+                f"got {first.actual_columns}{more}"
+            )
 
 
 _READERS: dict[str, Callable[[Path, Sequence[str] | None], pa.Table]] = {
@@ -193,78 +242,3 @@ def _with_fen(table: pa.Table) -> pa.Table:
             except pa.ArrowInvalid:
                 continue
     return table
-
-
-def check_output(directory: str | os.PathLike[str], inputs: Collection[str | os.PathLike[str]] = ()) -> Path:
-    """Return the real path of an output directory; LedgerError where results may not be written there.
-
-    It may be new, empty, or hold the files of an earlier run and nothing else. No input may lie in it: earlier
-    transfers that are read from it would be gone afterwards.
-    """
-    target = Path(directory).resolve()
-    if target.exists() and not target.is_dir():
-        raise LedgerError(f"{directory}: expected a directory to write to, got a file")
-    inside = [path for path in inputs if Path(path).resolve().is_relative_to(target)]
-    if inside:
-        raise LedgerError(
-            [f"{path}: expected an input outside {directory}, which is replaced as a whole" for path in inside]
-        )
-    strange = sorted(_strangers(target)) if target.exists() else []
-    if strange:
-        shown = ", ".join(strange[:3]) + (f" and {len(strange) - 3} more" if len(strange) > 3 else "")
-        raise LedgerError(
-            f"{directory}: expected a new directory, or one with results of an earlier run, got {shown} in it"
-        )
-    return target
-
-
-def _strangers(directory: Path) -> set[str]:
-    """Return what lies in a directory and was not written by `write_outputs`, as its summary says."""
-    present = {entry.name for entry in directory.iterdir()}
-    try:
-        own = set(json.loads((directory / SUMMARY).read_bytes())["files"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return present
-    return present - own - {SUMMARY}
-
-
-def write_outputs(
-    directory: str | os.PathLike[str], tables: Mapping[str, pa.Table], csv: Collection[str], summary: Mapping[str, Any]
-) -> list[Path]:
-    """Write each table as `<name>.parquet`, those named in `csv` as CSV too, and `summary.json`; return the paths.
-
-    Everything is written beside `directory` first and renamed when whole; what an earlier run left there is replaced.
-    """
-    target = check_output(directory)
-    names = [f"{name}.parquet" for name in tables] + [f"{name}.csv" for name in tables if name in csv]
-    with _beside(target) as unfinished:
-        for name, table in tables.items():
-            pq.write_table(table, unfinished / f"{name}.parquet", store_decimal_as_integer=True)
-            if name in csv:
-                pacsv.write_csv(table, unfinished / f"{name}.csv")
-        content = {**summary, "files": sorted(names)}
-        text = json.dumps(content, ensure_ascii=False, indent=2, default=str)
-        (unfinished / SUMMARY).write_text(text + "\n", encoding="utf-8")
-    return [target / name for name in (*names, SUMMARY)]
-
-
-@contextmanager
-def _beside(target: Path) -> Iterator[Path]:
-    """Yield a new directory that takes the place of `target` when the block ends well, and goes away when it does not."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    mark = secrets.token_hex(4)
-    unfinished, former = (target.with_name(f".{target.name}.{mark}.{part}") for part in ("part", "old"))
-    unfinished.mkdir()
-    try:
-        yield unfinished
-        if target.exists():
-            target.rename(former)
-        try:
-            unfinished.rename(target)
-        except OSError:
-            if former.exists():
-                former.rename(target)
-            raise
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
-    shutil.rmtree(former, ignore_errors=True)

@@ -179,10 +179,10 @@ def as_table(source: Any, what: str) -> pa.Table:
     doubled = sorted({name for name in table.column_names if table.column_names.count(name) > 1})
     if doubled:
         raise LedgerError([f"{what}: {name}: expected one column of this name, got several" for name in doubled])
-    return _without_views(table)
+    return without_views(table)
 
 
-def _without_views(table: pa.Table) -> pa.Table:
+def without_views(table: pa.Table) -> pa.Table:
     """Return the table with plain text for string views, which Arrow's functions mostly do not take."""
     for index, field in enumerate(table.schema):
         if pa.types.is_string_view(field.type):

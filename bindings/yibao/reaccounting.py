@@ -22,15 +22,13 @@ from yibao.settled_rows import deltas_table, in_window
 from yibao.settlement import settled_history
 from yibao.words import mask_of
 from yibao_core.claim import (
-    COUNT_REFUSED_FEN,
-    COUNT_REFUSED_ROWS,
     IMPLIED_RATE,
     KEEP,
     REFUSE,
 )
 from yibao_core.compiler import set_aside
 from yibao_core.deltas import TO_DISTRICT, TO_INSTITUTION, Deltas, owed_lines, row_deltas
-from yibao_core.errors import LedgerError, RecordedAfterChangeError
+from yibao_core.errors import LedgerError
 from yibao_core.plan import CompiledBook
 from yibao_core.policy import LAYERS, Policy
 from yibao_core.records import CHANGED, FROZEN
@@ -225,7 +223,6 @@ def reaccount(
             report=report,
             every_group=previous is not None,
         )
-        _refuse(settled)
         return prepared, plan, settled
 
     prepared, plan, settled = replay(read, past, True, progress)
@@ -284,23 +281,6 @@ def _choices(given: str | Mapping[str, str] | None) -> dict[str, int]:
         if word not in CHOICES:
             raise LedgerError(f"recorded_after_change: {layer}: expected keep or implied_rate, got {word!r}")
     return {layer: CHOICES[word] for layer, word in by_layer.items()}
-
-
-def _refuse(settled: Settled) -> None:
-    """Raise RecordedAfterChangeError where recorded money stands behind a changed payment and nobody said what to do."""
-    faults = []
-    for index, layer in enumerate(LAYERS):
-        rows = int(settled.counters[COUNT_REFUSED_ROWS + index])
-        if rows:
-            amount = yuan(settled.counters[COUNT_REFUSED_FEN + index])
-            faults.append(f"{layer}: {rows} rows with {amount} yuan recorded")
-    if faults:
-        raise RecordedAfterChangeError(
-            "recorded payments stand behind payments that change: "
-            + "; ".join(faults)
-            + ". Give the policy parameters for these layers, or say recorded_after_change "
-            '"implied_rate" (in proportion to the new base) or "keep", as one word or by layer'
-        )
 
 
 def _changed_rows(prepared: Prepared, plan: CompiledBook, settled: Settled) -> _ChangedRows:

@@ -10,11 +10,10 @@ from numpy.typing import NDArray
 from yibao.balances import Balances
 from yibao.columns import Prepared
 from yibao.dates import day_number
+from yibao.lacks import Lacks
 from yibao.ledger import PAID
 from yibao.memory import words
-from yibao.stays import PLACED_BY
 from yibao_core.claim import (
-    COUNT_NEEDS,
     OPTION_AFTER_CHANGE,
     OPTION_HISTORY_ROWS,
     OPTION_REACCOUNT,
@@ -22,7 +21,7 @@ from yibao_core.claim import (
     OPTIONS,
 )
 from yibao_core.compiler import compile_book
-from yibao_core.errors import LedgerError, ParameterError, PolicyError, RowStatus
+from yibao_core.errors import LedgerError, PolicyError
 from yibao_core.full import no_openings
 from yibao_core.intake import (
     INTAKE_BOOK,
@@ -33,8 +32,8 @@ from yibao_core.intake import (
 )
 from yibao_core.money import NULL_FEN
 from yibao_core.plan import FOREVER_DAY, CompiledBook
-from yibao_core.policy import CATEGORIES, FEES, LAYERS, METERED, Policy, Rule
-from yibao_core.records import UNPLACED_SHIFT, record_fields
+from yibao_core.policy import FEES, LAYERS, METERED, Policy
+from yibao_core.records import record_fields
 from yibao_core.settled import Settled
 from yibao_core.shards import settle_columns
 from yibao_core.threads import threads_to_use
@@ -103,17 +102,21 @@ def run(
     trace_row: int = -1,
     report: Callable[[int], None] | None = None,
     every_group: bool = True,
+    accounts: tuple[str, ...] | None = None,
+    lacks: Lacks | None = None,
 ) -> tuple[CompiledBook, Settled]:
-    """Return the plan and the settled rows. ParameterError where rows reach a rule without its required parameter.
+    """Return the plan and the settled rows. `Lacks.refuse` tells what is raised; `lacks` that are given only take note.
 
-    `forced` layers have a word in every record, recorded or not. `every_group`: see `settle_columns`.
+    `forced` layers have a word in every record, recorded or not. `accounts`: of all opening balances, where `opening` holds
+    only some. `every_group`: see `settle_columns`.
     """
     if len(book) > 1 and "insured_region" not in prepared.present:
         raise LedgerError("ledger: insured_region: expected a column (a book finds each row's policy by it)")
     recorded = frozenset(layer for layer, paid in zip(LAYERS, PAID, strict=True) if paid in prepared.present)
-    accounts = opening.accounts_in(book) if opening else ()
+    if accounts is None:
+        accounts = opening.accounts_in(book) if opening else ()
     fed = {layer.name for policy in book for layer in policy.layers if layer.account in accounts}
-    carried = frozenset(layer for layer in LAYERS if _is_carried(prepared, layer, layer in fed))
+    carried = frozenset(layer for layer in LAYERS if _is_carried(prepared, layer, layer in fed or lacks is not None))
     aside = ASIDE if reaccount else frozenset[str]()
     plan = compiled(book, recorded, (forced | carried) - recorded, accounts, aside)
     openings = opening.entries(prepared, plan) if opening else no_openings()
@@ -143,25 +146,13 @@ def run(
         every_group,
         words,
     )
-    raise_needs(plan, settled)
-    if "birth_date" not in prepared.present:
-        unknown = int((settled.status == RowStatus.BIRTH_DATE_MISSING).sum())
-        if unknown:
-            raise LedgerError(f"ledger: birth_date: expected a column: {unknown} rows reach a rule that goes by age")
-    raise_unplaced(prepared, settled)
+    if lacks is None:
+        lacks = Lacks()
+        lacks.note(plan, prepared, settled)
+        lacks.refuse()
+    else:
+        lacks.note(plan, prepared, settled)
     return plan, settled
-
-
-def raise_unplaced(prepared: Prepared, settled: Settled) -> None:
-    """Raise LedgerError where rows were rejected for a place that the ledger has no column for."""
-    faults = []
-    for name, need in PLACED_BY.items():
-        lacking = (settled.status == RowStatus.MISSING_VALUE) & (settled.flags >> UNPLACED_SHIFT & need != 0)
-        if name not in prepared.present and lacking.any():
-            rows = int(lacking.sum())
-            faults.append(f"ledger: {name}: expected a column: {rows} rows reach a rule that goes by it")
-    if faults:
-        raise LedgerError(faults)
 
 
 def _is_carried(prepared: Prepared, layer: str, is_fed: bool) -> bool:
@@ -171,24 +162,3 @@ def _is_carried(prepared: Prepared, layer: str, is_fed: bool) -> bool:
         return False
     paid = prepared.columns.amounts(name)[: prepared.history_rows]
     return is_fed or bool(((paid != 0) & (paid != NULL_FEN)).any())
-
-
-def raise_needs(plan: CompiledBook, settled: Settled) -> None:
-    """Raise ParameterError with every required parameter that rows of the run needed and nobody gave."""
-    found: dict[tuple[str, str], tuple[Rule, set[str], int]] = {}
-    for index, need in enumerate(plan.needs):
-        rows = int(settled.counters[COUNT_NEEDS + index])
-        for rule, name in need.lacking if rows else ():
-            first, categories, before = found.get((need.policy_id, name), (rule, set[str](), 0))
-            found[need.policy_id, name] = (first, categories | {need.category}, before + rows)
-    faults = []
-    for (policy_id, name), (rule, categories, rows) in found.items():
-        policy = next(policy for policy in plan.policies if policy.id == policy_id)
-        parameter = next(p for p in policy.parameters if p.name == name)
-        whom = f" for {', '.join(each for each in CATEGORIES if each in categories)}" if parameter.per_category else ""
-        faults.append(
-            f"{policy_id}: parameters.{name} ({parameter.meaning}): expected a value in {parameter.unit}{whom}, got none; "
-            f"{rows} row{'s reach' if rows > 1 else ' reaches'} rule {rule.id} ({policy.document} {parameter.source})"
-        )
-    if faults:
-        raise ParameterError(faults)
