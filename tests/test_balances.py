@@ -34,7 +34,8 @@ def bill(number: int, total: str, **cells: Any) -> dict[str, Any]:
 
 def settle(*rows: dict[str, Any], **options: Any) -> yibao.LedgerResult:
     table = pa.table({name: [row[name] for row in rows] for name in rows[0]})
-    return yibao.settle_ledger(table, yibao.load_policy("weihai-2019"), **options)
+    result: yibao.LedgerResult = yibao.settle_ledger(table, yibao.load_policy("weihai-2019"), **options)
+    return result
 
 
 def test_closing_holds_base_and_paid_of_each_account() -> None:

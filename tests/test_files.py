@@ -178,10 +178,17 @@ def test_text_that_is_no_utf8_is_refused_in_a_parquet_file(tmp_path: Path) -> No
 
 def test_outputs_are_written_and_listed(table: pa.Table, tmp_path: Path) -> None:
     out = tmp_path / "new" / "out"
-    paths = write_outputs(out, {"transfers": table, "deltas": table}, {"transfers"}, {"rows": 3, "D": Decimal("1.20")})
+    written = write_outputs(
+        out, {"transfers": table, "deltas": table}, {"transfers"}, {"rows": 3, "D": Decimal("1.20")}
+    )
     names = ["deltas.parquet", "summary.json", "transfers.csv", "transfers.parquet"]
-    assert sorted(path.name for path in out.iterdir()) == sorted(path.name for path in paths) == names
+    assert sorted(path.name for path in out.iterdir()) == names
+    assert written.files == {name: (out / f"{name}.parquet",) for name in ("deltas", "transfers")}
     assert read_table(out / "transfers.parquet").equals(table)
+    assert written.table("transfers").equals(table)
+    assert written.reader("deltas").read_all().equals(table)
+    with pytest.raises(KeyError, match="expected one of deltas, transfers"):
+        written.table("settled")
     text = (out / "transfers.csv").read_bytes()
     assert not text.startswith(b"\xef\xbb\xbf")
     assert read_table(out / "transfers.csv")["person_id"].to_pylist() == [ID, "0042", None]
@@ -219,7 +226,7 @@ def test_a_directory_with_anything_else_in_it_is_left_alone(table: pa.Table, tmp
     write_outputs(out, {"b": table}, set(), {})
     (out / name).parent.mkdir(exist_ok=True)
     (out / name).write_text("mine")
-    with pytest.raises(LedgerError, match=r"got (notes\.txt|a\.csv|a\.parquet) in it"):
+    with pytest.raises(LedgerError, match=r"got (notes\.txt|a\.csv|a\.parquet/x) in it"):
         write_outputs(out, {"b": table}, set(), {})
     assert (out / name).read_text() == "mine"
 

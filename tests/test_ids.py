@@ -32,7 +32,8 @@ def ledger(**columns: Any) -> pa.Table:
 
 
 def settle(table: pa.Table, **options: Any) -> yibao.LedgerResult:
-    return yibao.settle_ledger(table, yibao.load_policy("weihai-2019"), **options)
+    result: yibao.LedgerResult = yibao.settle_ledger(table, yibao.load_policy("weihai-2019"), **options)
+    return result
 
 
 def paid(table: pa.Table) -> list[Decimal]:

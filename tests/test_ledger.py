@@ -52,7 +52,8 @@ def ledger(rows: int = 3, **columns: Any) -> pa.Table:
 
 
 def settle(source: Any, **options: Any) -> yibao.LedgerResult:
-    return yibao.settle_ledger(source, yibao.load_policy("weihai-2019"), **options)
+    result: yibao.LedgerResult = yibao.settle_ledger(source, yibao.load_policy("weihai-2019"), **options)
+    return result
 
 
 def paid(source: Any, **options: Any) -> list[Any]:

@@ -28,7 +28,8 @@ def table(**columns: Any) -> pa.Table:
 
 
 def settle(ledger: pa.Table, **options: Any) -> yibao.LedgerResult:
-    return yibao.settle_ledger(ledger, yibao.load_policy("weihai-2019"), **options)
+    result: yibao.LedgerResult = yibao.settle_ledger(ledger, yibao.load_policy("weihai-2019"), **options)
+    return result
 
 
 def both(amounts: pa.Array) -> yibao.LedgerResult:

@@ -54,7 +54,8 @@ def helped(number: int, **cells: Any) -> dict[str, Any]:
 
 def again(*rows: dict[str, Any], parameters: Any = None, **options: Any) -> yibao.Reaccount:
     table = pa.table({name: [row[name] for row in rows] for name in rows[0]})
-    return yibao.reaccount(table, yibao.load_policy("weihai-2019", parameters=parameters), **options)
+    result: yibao.Reaccount = yibao.reaccount(table, yibao.load_policy("weihai-2019", parameters=parameters), **options)
+    return result
 
 
 def entries(table: pa.Table, *names: str) -> list[tuple[Any, ...]]:

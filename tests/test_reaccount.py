@@ -47,7 +47,8 @@ def table(*rows: dict[str, Any]) -> pa.Table:
 def again(*rows: dict[str, Any], parameters: Any = None, **options: Any) -> yibao.Reaccount:
     """Return the re-accounting of some rows under weihai-2019."""
     policy = yibao.load_policy("weihai-2019", parameters=parameters)
-    return yibao.reaccount(table(*rows), policy, **options)
+    result: yibao.Reaccount = yibao.reaccount(table(*rows), policy, **options)
+    return result
 
 
 def deltas(a: yibao.Reaccount) -> list[dict[str, Decimal]]:

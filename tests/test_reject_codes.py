@@ -43,7 +43,8 @@ def settle(*rows: dict[str, Any], **options: Any) -> yibao.LedgerResult:
     """Settle rows under demo-city, which has a rule for every feature."""
     table = pa.table({name: pa.array([row[name] for row in rows]) for name in rows[0]})
     policy = yibao.load_policy("demo-city", parameters={"orphan_deductible": "3000"})
-    return yibao.settle_ledger(table, policy, **options)
+    result: yibao.LedgerResult = yibao.settle_ledger(table, policy, **options)
+    return result
 
 
 def back(number: str, **cells: Any) -> dict[str, Any]:

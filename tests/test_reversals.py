@@ -48,7 +48,8 @@ def back(number: Any, original: dict[str, Any], day: int, **cells: Any) -> dict[
 def settle(*rows: dict[str, Any], **options: Any) -> yibao.LedgerResult:
     names = dict.fromkeys(name for row in rows for name in row)
     table = pa.table({name: [row.get(name) for row in rows] for name in names})
-    return yibao.settle_ledger(table, yibao.load_policy("weihai-2019"), **options)
+    result: yibao.LedgerResult = yibao.settle_ledger(table, yibao.load_policy("weihai-2019"), **options)
+    return result
 
 
 def paid(result: yibao.LedgerResult) -> list[Decimal]:

@@ -52,7 +52,8 @@ def roster(*entries: dict[str, Any]) -> pa.Table:
 def again(*rows: dict[str, Any], listed: Any, parameters: Any = None, **options: Any) -> yibao.Reaccount:
     table = pa.table({name: [row[name] for row in rows] for name in rows[0]})
     policy = yibao.load_policy("weihai-2019", parameters=parameters)
-    return yibao.reaccount(table, policy, roster=listed, **options)
+    result: yibao.Reaccount = yibao.reaccount(table, policy, roster=listed, **options)
+    return result
 
 
 def paid(a: yibao.Reaccount) -> list[Decimal]:

@@ -57,7 +57,10 @@ def roster(*entries: tuple[Any, str, date | None, date | None]) -> pa.Table:
 
 def again(*rows: dict[str, Any], listed: Any, policy: Any = "weihai-2019", **options: Any) -> yibao.Reaccount:
     parameters = options.pop("parameters", None)
-    return yibao.reaccount(table(*rows), yibao.load_policy(policy, parameters=parameters), roster=listed, **options)
+    result: yibao.Reaccount = yibao.reaccount(
+        table(*rows), yibao.load_policy(policy, parameters=parameters), roster=listed, **options
+    )
+    return result
 
 
 def changes(a: yibao.Reaccount) -> list[dict[str, Any]]:

@@ -75,6 +75,12 @@ RosterFile = Annotated[
 ]
 RosterModeChoice = Annotated[RosterMode, typer.Option(help="What the roster does to the ledger's categories.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="One a core unless said otherwise.")]
+MemoryLimit = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SIZE", help='Go through the disk beyond it, such as "2 GiB"; else a quarter of what there is.'
+    ),
+]
 MaxRejects = Annotated[int, typer.Option(min=0, metavar="N", help="More rejected rows than this: exit code 1.")]
 ShowIds = Annotated[bool, typer.Option("--show-ids", help="Do not mask ids in rejects and reports.")]
 AllCsv = Annotated[bool, typer.Option("--csv", help="All tables as CSV, too, not only the short ones.")]
@@ -198,36 +204,37 @@ def settle(
     columns: Columns = None,
     write_columns: WriteColumns = None,
     threads: Threads = None,
+    memory_limit: MemoryLimit = None,
     max_rejects: MaxRejects = 0,
     show_ids: ShowIds = False,
     csv: AllCsv = False,
     quiet: Quiet = False,
 ) -> None:
     """Settle every row of a ledger under a policy, or under a book of several."""
-    from yibao.ledger import column_names, with_names
-    from yibao.outputs import check_output, write_outputs
+    from yibao.ledger import column_names
+    from yibao.outputs import check_output
 
     check_output(out, _given(ledger, opening, history, roster))
     book, column_map, known = _book(policy, parameters), _column_map(columns), _as_known(as_known)
     column_names(write_columns)
-    table = _read(ledger)
-    options = {"opening": _read(opening), "history": _read(history), "roster": _read(roster)}
-    import yibao
+    given = {"opening": _read(opening), "history": _read(history), "roster": _read(roster)}
+    from yibao.bulk import Written, settle_files
+    from yibao.settlement import Beside, settling
+    from yibao.sources import as_source
 
-    with row_progress("settling", table.num_rows, quiet) as progress:
-        result = yibao.settle_ledger(
-            table,
+    source = as_source(ledger)
+    written = Written({"settled", "rejects", "closing"} if csv else {"rejects"}, write_columns)
+    with row_progress("settling", source.rows, quiet) as progress:
+        job = settling(
             book,
             roster_mode=roster_mode.value,
             as_known=known,
-            columns=column_map,
             threads=threads,
+            columns=column_map,
             show_ids=show_ids,
             progress=progress,
-            **options,
         )
-    tables = {"settled": with_names(result.table, write_columns), "rejects": result.rejects, "closing": result.closing}
-    write_outputs(out, tables, set(tables) if csv else {"rejects"}, result.summary)
+        result = settle_files(job, source, Beside(**given), out, memory_limit, written=written)
     if not quiet:
         print_summary(result.summary, out)
     _exit_by_rejects(result.summary["rejected"], max_rejects)
@@ -260,26 +267,31 @@ def reaccount(
     columns: Columns = None,
     write_columns: WriteColumns = None,
     threads: Threads = None,
+    memory_limit: MemoryLimit = None,
     max_rejects: MaxRejects = 0,
     show_ids: ShowIds = False,
     csv: AllCsv = False,
     quiet: Quiet = False,
 ) -> None:
     """Settle a paid ledger again under a policy as known now, and say who is owed the difference."""
-    from yibao.ledger import column_names, with_names
-    from yibao.outputs import check_output, write_outputs
+    from yibao.ledger import column_names
+    from yibao.outputs import check_output
 
     check_output(out, _given(ledger, roster, history, *(previous or [])))
     book, column_map = _book(policy, parameters), _column_map(columns)
     after_change = _after_change(recorded_after_change or [])
     column_names(write_columns)
-    table = _read(ledger)
-    options = {"roster": _read(roster), "history": _read(history), "previous_transfers": _read_all(previous or [])}
-    import yibao
+    given = {"roster": _read(roster), "history": _read(history), "previous": _read_all(previous or [])}
+    from yibao.bulk import Written, reaccount_files
+    from yibao.reaccounting import TABLES, reaccounting
+    from yibao.settlement import Beside
+    from yibao.sources import as_source
 
-    with row_progress("re-accounting", table.num_rows, quiet) as progress:
-        result = yibao.reaccount(
-            table,
+    source = as_source(ledger)
+    short = {"transfers", "payment_orders", "rejects", "roster_changes"}
+    written = Written(set(TABLES) if csv else short, write_columns)
+    with row_progress("re-accounting", source.rows, quiet) as progress:
+        job = reaccounting(
             book,
             roster_mode=roster_mode.value,
             on_decrease=on_decrease.value,
@@ -290,15 +302,8 @@ def reaccount(
             threads=threads,
             show_ids=show_ids,
             progress=progress,
-            **options,
         )
-    names = (
-        "settled", "deltas", "transfers", "transfer_lines", "payment_orders", "decreases", "held", "unrouted", "rejects",
-    )  # fmt: skip
-    tables = {name: getattr(result, name) for name in (*names, *(("roster_changes",) if roster else ()))}
-    tables["settled"] = with_names(tables["settled"], write_columns)
-    short = {"transfers", "payment_orders", "rejects", "roster_changes"}
-    write_outputs(out, tables, set(tables) if csv else short, result.summary)
+        result = reaccount_files(job, source, Beside(**given), out, memory_limit, written)
     if not quiet:
         print_summary(result.summary, out)
     _exit_by_rejects(result.summary["rejected"], max_rejects)

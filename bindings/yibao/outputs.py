@@ -4,18 +4,165 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
+from yibao.ledger import IDS
 from yibao_core.errors import LedgerError
 
 SUMMARY = "summary.json"
+PART_ROWS = 1 << 19
+"""So many rows are one part of a table, and one row group of its file."""
+_KEYS = frozenset({*IDS, "transfer_id", "order_id"})
+
+
+class ResultFiles:
+    """What a run has written: the directory, the files of each table, the summary."""
+
+    def __init__(self, directory: Path, files: Mapping[str, tuple[Path, ...]], summary: Mapping[str, Any]) -> None:
+        self.directory = directory
+        self.files = dict(files)
+        """The Parquet files of each table, end to end its rows."""
+        self.summary = dict(summary)
+
+    def table(self, name: str) -> pa.Table:
+        """Return a table as a whole."""
+        return pa.concat_tables([pq.ParquetFile(path).read() for path in self._of(name)])
+
+    def reader(self, name: str) -> pa.RecordBatchReader:
+        """Return a table batch by batch."""
+        paths = self._of(name)
+        schema = pq.read_schema(paths[0])
+
+        def batches() -> Iterator[pa.RecordBatch]:
+            for path in paths:
+                with pq.ParquetFile(path) as file:
+                    yield from file.iter_batches()
+
+        return pa.RecordBatchReader.from_batches(schema, batches())
+
+    def _of(self, name: str) -> tuple[Path, ...]:
+        if name not in self.files:
+            raise KeyError(f"{name}: expected one of {', '.join(self.files)}")
+        return self.files[name]
+
+    def __repr__(self) -> str:
+        return f"ResultFiles({str(self.directory)!r}: {', '.join(self.files)})"
+
+
+class Writer:
+    """Writes tables of a run as Parquet, in parts of PART_ROWS rows; a table of one part is one file `<name>.parquet`, others
+    are directories of that name. The same rows give the same bytes, however they come."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._parts: dict[str, set[int]] = {}
+
+    def part(self, name: str, index: int, table: pa.Table) -> None:
+        """Write one part of a table; several threads may write parts of one at once."""
+        folder = self.directory / f"{name}.parquet"
+        folder.mkdir(exist_ok=True)
+        write_parquet(canonical(table), folder / _part_name(index))
+        self._parts.setdefault(name, set()).add(index)
+
+    def whole(self, name: str, tables: "Iterator[pa.Table]") -> None:
+        """Write a table that comes in pieces, one at least."""
+        waiting: list[pa.Table] = []
+        index = rows = 0
+        for table in tables:
+            waiting.append(table)
+            rows += len(table)
+            while rows >= PART_ROWS:
+                joined = pa.concat_tables(waiting)
+                self.part(name, index, joined.slice(0, PART_ROWS))
+                waiting, rows, index = [joined.slice(PART_ROWS)], rows - PART_ROWS, index + 1
+        if rows or not index:
+            self.part(name, index, pa.concat_tables(waiting))
+
+    def written(self, name: str, columns: Sequence[str]) -> pa.Table:
+        """Return some columns of a table that has been written."""
+        folder = self.directory / f"{name}.parquet"
+        parts = (pq.ParquetFile(folder / _part_name(index)) for index in range(len(self._parts[name])))
+        return pa.concat_tables([part.read(list(columns)) for part in parts])
+
+    def finish(self, csv: Collection[str]) -> dict[str, tuple[str, ...]]:
+        """Put tables of one part where they belong, write those in `csv` as text, too; return the files of each table."""
+        files: dict[str, tuple[str, ...]] = {}
+        for name in sorted(self._parts):
+            count = len(self._parts[name])
+            folder = self.directory / f"{name}.parquet"
+            own = tuple(f"{folder.name}/{_part_name(index)}" for index in range(count))
+            if count == 1:
+                alone = self.directory / f".{name}"
+                (folder / _part_name(0)).rename(alone)
+                folder.rmdir()
+                alone.rename(folder)
+                own = (folder.name,)
+            files[name] = own
+            if name in csv:
+                self._write_csv(name, own)
+        return files
+
+    def _write_csv(self, name: str, files: Collection[str]) -> None:
+        schema = pq.read_schema(self.directory / next(iter(files)))
+        with pacsv.CSVWriter(self.directory / f"{name}.csv", schema) as writer:
+            for file in files:
+                writer.write_table(pq.ParquetFile(self.directory / file).read())
+
+
+def _part_name(index: int) -> str:
+    return f"part-{index:05}.parquet"
+
+
+def write_parquet(table: pa.Table, path: Path) -> None:
+    """Write a table: lz4, dictionaries for words only; ids and amounts hardly ever repeat."""
+    words = [
+        field.name
+        for field in table.schema
+        if pa.types.is_dictionary(field.type)
+        or ((pa.types.is_string(field.type) or pa.types.is_large_string(field.type)) and field.name not in _KEYS)
+    ]
+    pq.write_table(
+        table,
+        path,
+        row_group_size=PART_ROWS,
+        compression="lz4",
+        use_dictionary=words or False,
+        store_decimal_as_integer=True,
+    )
+
+
+def canonical(table: pa.Table) -> pa.Table:
+    """Return a table as one chunk, without metadata, dictionaries in the order in which their words come first."""
+    columns = []
+    for column in table.columns:
+        array = column.combine_chunks()
+        if isinstance(array, pa.ChunkedArray):
+            array = array.chunk(0) if array.num_chunks else pa.array([], array.type)
+        columns.append(_in_order(array) if pa.types.is_dictionary(array.type) else array)
+    return pa.Table.from_arrays(columns, names=table.column_names)
+
+
+def _in_order(array: pa.DictionaryArray) -> pa.DictionaryArray:
+    indices, words = array.indices, array.dictionary
+    used = pc.drop_null(pc.unique(indices))
+    if words.null_count or len(words.unique()) < len(words):  # one word in two places: as text, then anew
+        return array.cast(words.type).dictionary_encode().cast(array.type)
+    place = np.zeros(len(words) + 1, dtype=np.int64)
+    place[used.to_numpy()] = np.arange(len(used))
+    valid = pc.is_valid(indices).to_numpy(zero_copy_only=False)
+    own = place[pc.fill_null(indices, 0).to_numpy(zero_copy_only=False)]
+    return pa.DictionaryArray.from_arrays(
+        pa.array(own, mask=None if valid.all() else ~valid).cast(array.type.index_type), words.take(used)
+    )
 
 
 def check_output(directory: str | os.PathLike[str], inputs: Collection[str | os.PathLike[str]] = ()) -> Path:
@@ -42,8 +189,13 @@ def check_output(directory: str | os.PathLike[str], inputs: Collection[str | os.
 
 
 def _strangers(directory: Path) -> set[str]:
-    """Return what lies in a directory and was not written by `write_outputs`, as its summary says."""
-    present = {entry.name for entry in directory.iterdir()}
+    """Return what lies in a directory and was not written by a run, as its summary says."""
+    present = {
+        path.relative_to(directory).as_posix()
+        for path in directory.rglob("*")
+        if not path.is_dir() or path.is_symlink()
+    }
+    present |= {entry.name for entry in directory.iterdir() if entry.is_dir() and not any(entry.iterdir())}
     try:
         own = set(json.loads((directory / SUMMARY).read_bytes())["files"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -51,35 +203,47 @@ def _strangers(directory: Path) -> set[str]:
     return present - own - {SUMMARY}
 
 
+@contextmanager
+def new_results(directory: str | os.PathLike[str]) -> Iterator[tuple[Writer, Path]]:
+    """Yield a writer of results that take the place of `directory` when the block ends well, and a folder for what is in
+    the way meanwhile; all of it goes away when the block does not end well. `finish_results` belongs at the block's end."""
+    with _beside(check_output(directory)) as (unfinished, scratch):
+        yield Writer(unfinished), scratch
+
+
+def write_summary(writer: Writer, summary: Mapping[str, Any], csv: Collection[str]) -> dict[str, tuple[str, ...]]:
+    """Finish the tables of a run and write `summary.json`, which names all files; return those of each table."""
+    files = writer.finish(csv)
+    names = [name for own in files.values() for name in own] + [f"{name}.csv" for name in files if name in csv]
+    text = json.dumps({**summary, "files": sorted(names)}, ensure_ascii=False, indent=2, default=str)
+    (writer.directory / SUMMARY).write_text(text + "\n", encoding="utf-8")
+    return files
+
+
 def write_outputs(
     directory: str | os.PathLike[str], tables: Mapping[str, pa.Table], csv: Collection[str], summary: Mapping[str, Any]
-) -> list[Path]:
-    """Write each table as `<name>.parquet`, those named in `csv` as CSV too, and `summary.json`; return the paths.
-
-    Everything is written beside `directory` first and renamed when whole; what an earlier run left there is replaced.
-    """
+) -> ResultFiles:
+    """Write tables, those named in `csv` as text too, and `summary.json`; what an earlier run left there is replaced."""
     target = check_output(directory)
-    names = [f"{name}.parquet" for name in tables] + [f"{name}.csv" for name in tables if name in csv]
-    with _beside(target) as unfinished:
+    with new_results(directory) as (writer, _):
         for name, table in tables.items():
-            pq.write_table(table, unfinished / f"{name}.parquet", store_decimal_as_integer=True)
-            if name in csv:
-                pacsv.write_csv(table, unfinished / f"{name}.csv")
-        content = {**summary, "files": sorted(names)}
-        text = json.dumps(content, ensure_ascii=False, indent=2, default=str)
-        (unfinished / SUMMARY).write_text(text + "\n", encoding="utf-8")
-    return [target / name for name in (*names, SUMMARY)]
+            writer.whole(name, iter([table]))
+        files = write_summary(writer, summary, csv)
+    return ResultFiles(target, {name: tuple(target / file for file in own) for name, own in files.items()}, summary)
 
 
 @contextmanager
-def _beside(target: Path) -> Iterator[Path]:
-    """Yield a new directory that takes the place of `target` when the block ends well, and goes away when it does not."""
+def _beside(target: Path) -> Iterator[tuple[Path, Path]]:
+    """Yield a new directory that takes the place of `target` when the block ends well, and one that goes away anyhow."""
     target.parent.mkdir(parents=True, exist_ok=True)
     mark = secrets.token_hex(4)
-    unfinished, former = (target.with_name(f".{target.name}.{mark}.{part}") for part in ("part", "old"))
+    unfinished, scratch, former = (
+        target.with_name(f".{target.name}.{mark}.{part}") for part in ("part", "scratch", "old")
+    )
     unfinished.mkdir()
+    scratch.mkdir()
     try:
-        yield unfinished
+        yield unfinished, scratch
         if target.exists():
             target.rename(former)
         try:
@@ -90,4 +254,5 @@ def _beside(target: Path) -> Iterator[Path]:
             raise
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+        shutil.rmtree(scratch, ignore_errors=True)
     shutil.rmtree(former, ignore_errors=True)

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, cached_property
-from typing import Any, NamedTuple
+from os import PathLike
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, Unpack, overload
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from yibao.book import as_book
 from yibao.columns import Prepared, prepare, region_codes
 from yibao.ids import read_ids, taken
+from yibao.lacks import Lacks
 from yibao.ledger import PAID, ColumnMap, Ledger
 from yibao.money import check_money, yuan
 from yibao.payments import Payments, read_previous
@@ -19,7 +21,8 @@ from yibao.roster import Roster
 from yibao.roster_changes import Replayed, RosterChanges, is_replayed, no_changes
 from yibao.run import ASIDE, run
 from yibao.settled_rows import deltas_table, in_window
-from yibao.settlement import settled_history
+from yibao.settlement import Beside, settled_history
+from yibao.sources import table_of, table_or_none
 from yibao.words import mask_of
 from yibao_core.claim import (
     IMPLIED_RATE,
@@ -34,11 +37,36 @@ from yibao_core.policy import LAYERS, Policy
 from yibao_core.records import CHANGED, FROZEN
 from yibao_core.settled import Settled
 
+if TYPE_CHECKING:
+    from yibao.outputs import ResultFiles
+
 DECREASES = ("waive", "recover")
 REJECTS = ("hold", "pay")
+TABLES = (
+    "settled", "deltas", "transfers", "transfer_lines", "payment_orders", "decreases", "held", "unrouted", "rejects", "roster_changes",
+)  # fmt: skip
 CHOICES = {"keep": KEEP, "implied_rate": IMPLIED_RATE, "refuse": REFUSE}
 MISSING_PAID = ("refuse", "zero")
 ROUTED_BY = ("has_social_card_account", "insured_region", "treated_region", "hospital_id")
+
+
+class ReaccountOptions(TypedDict, total=False):
+    """The options of `reaccount`."""
+
+    roster: Any
+    roster_mode: str
+    previous_transfers: Any
+    on_decrease: str
+    on_reject: str
+    recorded_after_change: str | Mapping[str, str] | None
+    missing_paid: str
+    history: Any
+    threads: int | None
+    columns: ColumnMap
+    money: str
+    show_ids: bool
+    progress: Callable[[int], None] | None
+    memory_limit: int | str | None
 
 
 class Reaccount:
@@ -134,6 +162,19 @@ class Reaccount:
         """What the roster alone changed, by person and benefit year: categories, and the replay with it less the one without."""
         return no_changes(self._prepared, self._money) if self._roster is None else self._roster.table
 
+    @property
+    def ledger_result(self) -> LedgerResult:
+        """What the replay says of the ledger, without the differences."""
+        return self._result
+
+    def first_rows(self, name: str) -> NDArray[np.int64]:
+        """Return for each row of a table of people where its person comes first: a row of the history, of the ledger behind
+        it, or an earlier transfer behind both. Ascending."""
+        if name == "roster_changes":
+            rows = np.empty(0, dtype=np.int64) if self._roster is None else self._roster.first_rows
+            return rows + self._prepared.history_rows
+        return self._payments.first_rows(name)
+
     @cached_property
     def summary(self) -> dict[str, Any]:
         """Counts and sums, ready for JSON; money as text in yuan."""
@@ -164,6 +205,136 @@ class _ChangedRows(NamedTuple):
     supplement_unknown: NDArray[np.bool_]
 
 
+class Reaccounting(NamedTuple):
+    """How ledgers are re-accounted: the same for a whole one and for parts of whole people."""
+
+    book: tuple[Policy, ...]
+    roster_mode: str
+    on_decrease: str
+    on_reject: str
+    choices: dict[str, int]
+    required: tuple[str, ...]
+    threads: int | None
+    columns: ColumnMap
+    money: str
+    show_ids: bool
+    progress: Callable[[int], None] | None
+
+    def reaccount(self, ledger: pa.Table, beside: Beside, lacks: Lacks | None = None) -> Reaccount:
+        """Return a table re-accounted. `lacks`: see `run`."""
+        read = Ledger(ledger, self.columns)
+        listed = Roster(beside.roster, self.roster_mode) if beside.roster is not None else None
+        previous = read_previous(beside.previous)
+        past = settled_history(beside.history, self.columns)
+        earlier = previous.person_ids if previous else None
+        masks = listed.masks if listed else None
+        prepared, plan, settled = self._replay(read, past, earlier, masks, self.progress, lacks)
+
+        @cache
+        def changed() -> _ChangedRows:
+            return _changed_rows(prepared, plan, settled)
+
+        if not all(read.has(name) for name in ROUTED_BY):
+            _columns_for_routing(read, changed())
+
+        def route() -> Payments:
+            return _payments(
+                read, prepared, plan, settled, changed(), previous, self.on_decrease, self.on_reject, self.money
+            )
+
+        def without_roster(chosen: NDArray[np.bool_]) -> Replayed:
+            first = prepared.history_rows
+            own_past = (
+                None if past is None else settled_history(past.table.filter(pa.array(chosen[:first])), self.columns)
+            )
+            part = Ledger(read.table.filter(pa.array(chosen[first:])), self.columns)
+            alone = self._replay(part, own_past, None, None, None, None)
+            return _replayed(_changed_rows(*alone), alone[2], np.flatnonzero(chosen[first:]))
+
+        changes = None
+        if listed is not None:
+            all_rows = np.arange(len(read))
+            changes = RosterChanges(
+                listed,
+                prepared,
+                plan,
+                settled,
+                lambda: _replayed(changed(), settled, all_rows),
+                without_roster,
+                self.money,
+            )
+        counts = (lambda: changes.summary) if changes is not None else None
+        result = LedgerResult(read, prepared, plan, settled, self.money, self.show_ids, counts)
+        return Reaccount(result, prepared, settled, changed, route, changes, self.money)
+
+    def _replay(
+        self,
+        ledger: Ledger,
+        past: Ledger | None,
+        earlier: pa.ChunkedArray | None,
+        masks: Callable[..., NDArray[Any]] | None,
+        report: Callable[[int], None] | None,
+        lacks: Lacks | None,
+    ) -> tuple[Prepared, CompiledBook, Settled]:
+        book = [set_aside(policy, ASIDE) for policy in self.book]
+        prepared = prepare(ledger, past, earlier, masks, self.required, self.threads, book, reaccount=True)
+        forced = frozenset({"assistance", "commercial"} if len(prepared.columns.supplement) else ())
+        plan, settled = run(
+            self.book,
+            prepared,
+            reaccount=True,
+            after_change=self.choices,
+            forced=forced,
+            threads=self.threads,
+            report=report,
+            every_group=earlier is not None,
+            lacks=lacks,
+        )
+        return prepared, plan, settled
+
+
+def reaccounting(
+    policy: Policy | Sequence[Policy],
+    *,
+    roster_mode: str = "add",
+    on_decrease: str = "waive",
+    on_reject: str = "hold",
+    recorded_after_change: str | Mapping[str, str] | None = None,
+    missing_paid: str = "refuse",
+    threads: int | None = None,
+    columns: ColumnMap = None,
+    money: str = "decimal128",
+    show_ids: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> Reaccounting:
+    """Return how to re-account, checked. See `reaccount`."""
+    check_money(money)
+    _one_of("on_decrease", on_decrease, DECREASES)
+    _one_of("on_reject", on_reject, REJECTS)
+    _one_of("missing_paid", missing_paid, MISSING_PAID)
+    return Reaccounting(
+        as_book(policy),
+        roster_mode,
+        on_decrease,
+        on_reject,
+        _choices(recorded_after_change),
+        ("catastrophic_paid",) if missing_paid == "zero" else PAID,
+        threads,
+        columns,
+        money,
+        show_ids,
+        progress,
+    )
+
+
+@overload
+def reaccount(
+    ledger: Any, policy: Policy | Sequence[Policy], *, out: None = None, **options: Unpack[ReaccountOptions]
+) -> Reaccount: ...
+@overload
+def reaccount(
+    ledger: Any, policy: Policy | Sequence[Policy], *, out: str | PathLike[str], **options: Unpack[ReaccountOptions]
+) -> "ResultFiles": ...
 def reaccount(
     ledger: Any,
     policy: Policy | Sequence[Policy],
@@ -181,78 +352,43 @@ def reaccount(
     money: str = "decimal128",
     show_ids: bool = False,
     progress: Callable[[int], None] | None = None,
-) -> Reaccount:
+    out: str | PathLike[str] | None = None,
+    memory_limit: int | str | None = None,
+) -> "Reaccount | ResultFiles":
     """Replay every person-year of a ledger under a policy (or a book) and route the differences.
 
-    `roster`: table (person_id, category, from, to) that is added to the ledger's categories, or replaces them
-    (`roster_mode="replace"`). `previous_transfers`: the transfers of earlier runs, and executed recoveries as negative
-    entries: only the difference goes out. `on_decrease`: "waive" or "recover". `on_reject`: "hold" or "pay" person-years
-    that something speaks against. `recorded_after_change`: what happens to a recorded figure behind a payment that
-    changes, "keep" or "implied_rate", as one word or by layer; None refuses. `missing_paid="zero"`: payment columns that
-    the ledger lacks count as 0 (the catastrophic one is always required).
+    `ledger`: as for `settle_ledger`. `roster`: table (person_id, category, from, to) that is added to the ledger's categories,
+    or replaces them (`roster_mode="replace"`). `previous_transfers`: the transfers of earlier runs, and executed recoveries as
+    negative entries: only the difference goes out. `on_decrease`: "waive" or "recover". `on_reject`: "hold" or "pay"
+    person-years that something speaks against. `recorded_after_change`: what happens to a recorded figure behind a payment
+    that changes, "keep" or "implied_rate", as one word or by layer; None refuses. `missing_paid="zero"`: payment columns that
+    the ledger lacks count as 0 (the catastrophic one is always required). `out`, `memory_limit`: as for `settle_ledger`.
 
     Raises LedgerError, PolicyError, ParameterError, RecordedAfterChangeError.
     """
-    check_money(money)
-    _one_of("on_decrease", on_decrease, DECREASES)
-    _one_of("on_reject", on_reject, REJECTS)
-    _one_of("missing_paid", missing_paid, MISSING_PAID)
-    book = as_book(policy)
-    read = Ledger(ledger, columns)
-    required = ("catastrophic_paid",) if missing_paid == "zero" else PAID
-    listed = Roster(roster, roster_mode) if roster is not None else None
-    previous = read_previous(previous_transfers)
-    past = settled_history(history, columns)
-    choices = _choices(recorded_after_change)
-    replayed_book = [set_aside(policy, ASIDE) for policy in book]
+    job = reaccounting(
+        policy,
+        roster_mode=roster_mode,
+        on_decrease=on_decrease,
+        on_reject=on_reject,
+        recorded_after_change=recorded_after_change,
+        missing_paid=missing_paid,
+        threads=threads,
+        columns=columns,
+        money=money,
+        show_ids=show_ids,
+        progress=progress,
+    )
+    beside = Beside(
+        history=table_or_none(history, "history"),
+        roster=table_or_none(roster, "roster"),
+        previous=table_or_none(previous_transfers, "previous_transfers"),
+    )
+    if out is None:
+        return job.reaccount(table_of(ledger, "ledger"), beside)
+    from yibao.bulk import reaccount_files
 
-    def replay(
-        part: Ledger, past: Ledger | None, with_roster: bool, report: Callable[[int], None] | None
-    ) -> tuple[Prepared, CompiledBook, Settled]:
-        earlier = previous.person_ids if with_roster and previous else None
-        masks = listed.masks if with_roster and listed else None
-        prepared = prepare(part, past, earlier, masks, required, threads, replayed_book, reaccount=True)
-        forced = frozenset({"assistance", "commercial"} if len(prepared.columns.supplement) else ())
-        plan, settled = run(
-            book,
-            prepared,
-            reaccount=True,
-            after_change=choices,
-            forced=forced,
-            threads=threads,
-            report=report,
-            every_group=previous is not None,
-        )
-        return prepared, plan, settled
-
-    prepared, plan, settled = replay(read, past, True, progress)
-
-    @cache
-    def changed() -> _ChangedRows:
-        return _changed_rows(prepared, plan, settled)
-
-    if not all(read.has(name) for name in ROUTED_BY):
-        _columns_for_routing(read, changed())
-
-    def route() -> Payments:
-        return _payments(read, prepared, plan, settled, changed(), previous, on_decrease, on_reject, money)
-
-    def without_roster(chosen: NDArray[np.bool_]) -> Replayed:
-        first = prepared.history_rows
-        own_past = None if past is None else settled_history(past.table.filter(pa.array(chosen[:first])), columns)
-        part = Ledger(read.table.filter(pa.array(chosen[first:])), columns)
-        alone = replay(part, own_past, False, None)
-        return _replayed(_changed_rows(*alone), alone[2], np.flatnonzero(chosen[first:]))
-
-    changes = None
-    if listed is not None:
-        all_rows = np.arange(len(read))
-        changes = RosterChanges(
-            listed, prepared, plan, settled, lambda: _replayed(changed(), settled, all_rows), without_roster, money
-        )
-    counts = (lambda: changes.summary) if changes is not None else None
-    result = LedgerResult(read, prepared, plan, settled, money, show_ids, counts)
-    return Reaccount(result, prepared, settled, changed, route, changes, money)
+    return reaccount_files(job, ledger, beside, out, memory_limit)
 
 
 def _replayed(changed: _ChangedRows, settled: Settled, rows: NDArray[np.int64]) -> Replayed:

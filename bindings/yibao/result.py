@@ -34,6 +34,7 @@ Fen = NDArray[np.int64]
 
 YEARLY = "yearly"  # no column of the row alone is out of range: its eligible fee takes the year there
 LISTED = 20  # so many settlements are named in a summary
+NAMED = {"full_reimbursement": "FULL_REIMBURSEMENT", "zero_personal_payment": "ZERO_PERSONAL_PAYMENT"}
 
 _CODE_COLUMN = {
     RowStatus.UNKNOWN_CATEGORY: "category",
@@ -76,6 +77,20 @@ class LedgerResult:
         these names stay as `<name>_recorded`."""
         return settled_table(self._ledger.table, self.row_results, self.labels)
 
+    @property
+    def history_rows(self) -> int:
+        return self._prepared.history_rows
+
+    @property
+    def text_people(self) -> bool:
+        """Whether the ids of people are text in the run: in the ledger, or in a table that goes with it."""
+        return not pa.types.is_int64(self._prepared.person_ids.type)
+
+    @property
+    def rejected(self) -> bool:
+        """Whether any row was rejected."""
+        return bool(self._settled.status.any())
+
     @cached_property
     def row_results(self) -> RowResults:
         """What the table says of each row, as arrays."""
@@ -115,8 +130,8 @@ class LedgerResult:
 
     @property
     def closing_order(self) -> Fen:
-        """For each entry of `closing` what it is sorted by: 0 for accounts, else which meter's episodes it is among; a row
-        that shows the person (of history, ledger and opening balances, end to end); year and city; account."""
+        """For each entry of `closing` what it is sorted by: 0 for accounts, else which meter's episodes it is among; and the
+        first row of its person, or of its episode, of history, ledger and opening balances, end to end. (2, entries)"""
         return self._closing[1]
 
     @cached_property
@@ -147,7 +162,7 @@ class LedgerResult:
                 "paid": from_fen(balances[group, account, 1]),
             }
         )
-        sorted_by = np.stack([np.zeros_like(keys), groups[group, GROUP_ID_ROW], keys, account])
+        sorted_by = np.stack([np.zeros_like(keys), groups[group, GROUP_ID_ROW]])
         return (
             self._with_stays(entries, balances[group, account, 1], sorted_by)
             if self._book.counts_stays
@@ -168,7 +183,7 @@ class LedgerResult:
             begun = np.flatnonzero(balances[:, meter].any(axis=1))
             begun = begun[np.lexsort((groups[begun, GROUP_BEGAN], groups[begun, GROUP_ID_ROW]))]
             rows, began = pa.array(groups[begun, GROUP_ID_ROW]), groups[begun, GROUP_BEGAN]
-            own = np.stack([np.full_like(begun, meter + 1), groups[begun, GROUP_ID_ROW], began, np.zeros_like(begun)])
+            own = np.stack([np.full_like(begun, meter + 1), groups[begun, GROUP_ID_ROW]])
             sorted_by = np.concatenate([sorted_by, own], axis=1)
             tables.append(
                 pa.table(
@@ -211,8 +226,7 @@ class LedgerResult:
             "ratios": self._ratios(),
             "violations": self._settled.violations,
             "stale_rows": int(self._settled.counters[COUNT_STALE_ROWS]),
-            "full_reimbursement": self._listed("FULL_REIMBURSEMENT"),
-            "zero_personal_payment": self._listed("ZERO_PERSONAL_PAYMENT"),
+            **{name: self._listed(flag) for name, flag in NAMED.items()},
             "missing_columns": self._missing_columns(),
             "ids_normalised": self._prepared.ids_changed,
         } | ({} if self._roster_counts is None else {"roster": self._roster_counts()})
@@ -242,9 +256,13 @@ class LedgerResult:
 
     def _listed(self, flag: str) -> list[str]:
         """Return the first settlements that carry a flag, masked unless asked for."""
-        rows = np.flatnonzero((self._settled.flags >> FLAGS.index(flag) & 1 == 1) & (self._settled.status == 0))
-        ids = self._prepared.settlement_ids.take(pa.array(rows[:LISTED])).to_pylist()
+        ids = self._prepared.settlement_ids.take(pa.array(self.listed_rows(flag))).to_pylist()
         return [self._shown(value) or "" for value in ids]
+
+    def listed_rows(self, flag: str) -> Fen:
+        """Return the first settled rows that carry a flag, as many as the summary names."""
+        carries = (self._settled.flags >> FLAGS.index(flag) & 1 == 1) & (self._settled.status == 0)
+        return np.flatnonzero(carries)[:LISTED]
 
     def _shown(self, value: Any) -> str | None:
         if value is None:

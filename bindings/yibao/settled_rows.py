@@ -8,15 +8,16 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from yibao.columns import Prepared
-from yibao.ledger import PAID, UNITED, free_name
-from yibao.money import from_fen
+from yibao.ids import read_ids, taken
+from yibao.ledger import PAID, UNITED, Ledger, free_name
+from yibao.money import from_fen, to_fen
 from yibao.words import category_texts
-from yibao_core.deltas import Deltas
+from yibao_core.deltas import Deltas, row_deltas
 from yibao_core.errors import RowStatus
 from yibao_core.money import NULL_FEN
 from yibao_core.plan import CompiledBook
 from yibao_core.policy import LAYERS
-from yibao_core.records import FLAGS, FROZEN
+from yibao_core.records import CHANGED, FLAGS, FROZEN
 from yibao_core.settled import Settled
 
 Fen = NDArray[np.int64]
@@ -124,6 +125,34 @@ def deltas_table(
         column[place] = amounts
         columns[labels.money_name(name)] = from_fen(column, labels.money)
     return pa.table(columns)
+
+
+def deltas_part(ledger: Ledger, results: RowResults, text_people: bool, labels: Labels) -> pa.Table:
+    """Return the differences of a stretch of a ledger; `text_people`: ids of people are text in the run, in the ledger or not."""
+    settlement_ids, _ = read_ids(ledger.column("settlement_id"), "settlement_id")
+    person_ids, _ = read_ids(ledger.column("person_id"), "person_id")
+    changed = np.flatnonzero(results.mode & CHANGED)
+    recorded = {layer: _fen_at(ledger, f"{layer}_paid", changed) for layer in LAYERS}
+    paid = {layer: amounts[changed] for layer, amounts in results.paid.items()}
+    all_changed = np.arange(len(changed))
+    total = _fen_at(ledger, "total_fee", changed)
+    deltas = row_deltas(paid, recorded, total, results.personal[changed], all_changed, 0)
+    return deltas_table(
+        settlement_ids,
+        person_ids.cast(pa.large_string()) if text_people else person_ids,
+        np.flatnonzero(in_window(results)),
+        changed,
+        deltas,
+        labels,
+    )
+
+
+def _fen_at(ledger: Ledger, name: str, rows: Fen) -> Fen:
+    """Return a money column at some rows, empty where the ledger lacks it."""
+    own = ledger.name(name)
+    if own is None:
+        return np.empty(0, dtype=np.int64)
+    return to_fen(pa.chunked_array([taken(ledger.column(name), rows)]), own)
 
 
 def flag_texts(flags: NDArray[Any]) -> pa.Array:

@@ -64,9 +64,9 @@ class Source:
         """Return the whole ledger."""
         return self._table() if self._table else pa.Table.from_batches(self.batches(), self.schema)
 
-    def bytes_a_row(self) -> int:
-        """Return how much memory a row takes, as its first ones say."""
-        for batch in self.batches():
+    def bytes_a_row(self, columns: Sequence[str]) -> int:
+        """Return how much memory these columns of a row take, as its first ones say."""
+        for batch in self.batches(columns):
             if batch.num_rows:
                 sample = pa.Table.from_batches([batch.slice(0, _SAMPLE_ROWS)])
                 return 1 + int(sample.nbytes) // len(sample)
@@ -86,6 +86,16 @@ def as_source(given: Any, what: str = "ledger") -> Source:
         return Source(what, given.schema, lambda columns: _scanned(given, columns), given.count_rows())
     table = as_table(given, what)
     return Source(what, table.schema, lambda columns: _selected(table, columns), len(table), lambda: table)
+
+
+def table_of(given: Any, what: str) -> pa.Table:
+    """Return a source as one table."""
+    is_path = isinstance(given, str | os.PathLike)
+    return as_source(given, what).table() if is_path or isinstance(given, Source | Sequence) else as_table(given, what)
+
+
+def table_or_none(given: Any, what: str) -> pa.Table | None:
+    return None if given is None else table_of(given, what)
 
 
 def _selected(table: pa.Table, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:

@@ -20,7 +20,7 @@ _WINDOW = ("in window", "outside window", "changed")
 
 
 @contextmanager
-def row_progress(what: str, total_rows: int, quiet: bool = False) -> Iterator[Callable[[int], None] | None]:
+def row_progress(what: str, total_rows: int | None, quiet: bool = False) -> Iterator[Callable[[int], None] | None]:
     """Yield a function that takes how many more rows are done, or None where nobody watches: in a pipe or if `quiet`."""
     if quiet or not sys.stderr.isatty():
         yield None

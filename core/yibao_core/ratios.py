@@ -21,10 +21,14 @@ class RatioReport(NamedTuple):
 
     @property
     def reached_bp(self) -> int | None:
-        """Basis points, half up; None where nothing was eligible."""
-        if self.eligible_fen <= 0:
-            return None
-        return (2 * self.paid_fen * BP + self.eligible_fen) // (2 * self.eligible_fen)
+        return reached_bp(self.eligible_fen, self.paid_fen)
+
+
+def reached_bp(eligible_fen: int, paid_fen: int) -> int | None:
+    """Return what share was paid in basis points, half up; None where nothing was eligible."""
+    if eligible_fen <= 0:
+        return None
+    return (2 * paid_fen * BP + eligible_fen) // (2 * eligible_fen)
 
 
 def policy_range_ratios(

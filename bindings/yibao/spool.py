@@ -1,0 +1,129 @@
+"""Rows on disk while they are sorted by person: the ledger in parts of whole people, and what was settled of each part."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from yibao.ids import text_buffers, words
+from yibao.sources import Source
+from yibao_core.order import hash_texts
+from yibao_core.plain import MIX_BITS, mix_people
+
+ROW = "\x00row"
+"""The column of a part that says which row of the whole ledger each is."""
+_OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4")
+
+
+def parts_of(person_ids: pa.ChunkedArray, as_text: bool, parts: int) -> NDArray[np.uint16]:
+    """Return the part of each person (integers or large_string; compared `as_text`): the same for the same id, whatever
+    table it stands in. A null id is in the first."""
+    found = np.zeros(len(person_ids), dtype=np.uint16)
+    at = 0
+    for chunk in (person_ids.cast(pa.large_string()) if as_text else person_ids).chunks:
+        valid = chunk.is_valid().to_numpy(zero_copy_only=False)
+        if as_text:
+            offsets, data = (array.view() for array in text_buffers(chunk))
+            hashes = np.empty(len(chunk), dtype=np.int64)
+            for array in (offsets, data):
+                array.flags.writeable = False
+            hash_texts(data, offsets, hashes)
+        else:
+            hashes = words(chunk.fill_null(0))
+        hashes.flags.writeable = False
+        mixed = np.empty(len(chunk), dtype=np.int32)
+        mix_people(hashes, 0, len(chunk), 0, mixed, np.zeros(1, dtype=np.int64))
+        found[at : at + len(chunk)] = np.where(valid, mixed.astype(np.int64) * parts >> MIX_BITS, 0)
+        at += len(chunk)
+    return found
+
+
+class Spool:
+    """A table in parts: rows come batch by batch, each part is read as a whole."""
+
+    def __init__(self, directory: Path, name: str, schema: pa.Schema, parts: int) -> None:
+        self.schema = schema.append(pa.field(ROW, pa.int64()))
+        self._paths = [directory / f"{name}-{part:04}.arrows" for part in range(parts)]
+        self._writers = [pa.ipc.new_stream(str(path), self.schema, options=_OPTIONS) for path in self._paths]
+
+    def write(self, batch: pa.RecordBatch, parts: NDArray[np.uint16], first_row: int) -> None:
+        """Add a batch's rows, `first_row` the first of them, each to its part."""
+        order = np.argsort(parts, kind="stable")
+        rows = pa.array(order + first_row)
+        ordered = pa.RecordBatch.from_arrays([*batch.take(pa.array(order)).columns, rows], schema=self.schema)
+        counts = np.bincount(parts, minlength=len(self._writers))
+        ends = np.cumsum(counts)
+        for part in np.flatnonzero(counts):
+            count = int(counts[part])
+            self._writers[part].write_batch(ordered.slice(int(ends[part]) - count, count))
+
+    def close(self) -> None:
+        for writer in self._writers:
+            writer.close()
+
+    def read(self, part: int) -> tuple[pa.Table, NDArray[np.int64]]:
+        """Return a part's rows in their order, and which rows of the whole they are; its file goes away."""
+        with pa.OSFile(str(self._paths[part])) as file:
+            table = pa.ipc.open_stream(file).read_all()
+        self._paths[part].unlink()
+        rows = words(table.column(ROW))
+        return table.drop_columns([ROW]).combine_chunks(), rows
+
+
+class Stored:
+    """Arrays by row of each part, written once, read again piece by piece from the front."""
+
+    def __init__(self, directory: Path, parts: int) -> None:
+        self._directory = directory
+        self._at = np.zeros(parts, dtype=np.int64)
+        self._kinds: dict[str, Any] = {}
+
+    def write(self, part: int, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Keep a part's arrays; all parts have those of the same names and kinds, empty ones where a run has no such thing."""
+        for name, array in arrays.items():
+            self._kinds[name] = array.dtype
+            np.ascontiguousarray(array).tofile(self._path(part, name))
+
+    def next_rows(self, parts: NDArray[np.uint16]) -> dict[str, NDArray[Any]]:
+        """Return the next values of each part for rows that follow those asked for before, `parts` theirs."""
+        order = np.argsort(parts, kind="stable")
+        counts = np.bincount(parts, minlength=len(self._at))
+        here = [int(part) for part in np.flatnonzero(counts)]
+        found: dict[str, NDArray[Any]] = {}
+        for name, kind in self._kinds.items():
+            pieces = [
+                np.fromfile(
+                    self._path(part, name), dtype=kind, count=counts[part], offset=int(self._at[part]) * kind.itemsize
+                )
+                for part in here
+            ]
+            joined = np.concatenate(pieces) if pieces else np.empty(0, dtype=kind)
+            if len(joined) == len(order):
+                found[name] = np.empty_like(joined)
+                found[name][order] = joined
+            else:
+                found[name] = joined[:0]
+        self._at += counts
+        return found
+
+    def _path(self, part: int, name: str) -> Path:
+        return self._directory / f"{part:04}.{name}"
+
+
+def kept(batches: Iterator[pa.RecordBatch], schema: pa.Schema, name: str, path: Path) -> Source:
+    """Return a source of batches that come once only: they are written to a file and read from it."""
+    rows = 0
+    with pa.ipc.new_stream(str(path), schema, options=_OPTIONS) as writer:
+        for batch in batches:
+            writer.write_batch(batch)
+            rows += batch.num_rows
+
+    def again(columns: Any) -> Iterator[pa.RecordBatch]:
+        with pa.OSFile(str(path)) as file:
+            for batch in pa.ipc.open_stream(file):
+                yield batch if columns is None else batch.select(list(columns))
+
+    return Source(name, schema, again, rows)
