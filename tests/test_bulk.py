@@ -7,15 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
+import agreement
 import agreement_runs
 import ledgers
 import yibao
 from yibao import bulk, bulk_parts, merging, outputs
+from yibao.memory import limit_bytes
+from yibao.sources import as_source
 
-ROWS = 700
+ROWS = 500
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +44,7 @@ def content(directory: Path) -> dict[str, bytes]:
     }
 
 
-def with_money(table: pa.Table, rng: random.Random) -> pa.Table:
+def in_chunks(table: pa.Table, rng: random.Random) -> pa.Table:
     """Return a ledger in several chunks, with columns that the engine does not know."""
     table = table.append_column("note", pa.array([f"n{row}" for row in range(len(table))]))
     table = table.append_column("kind", pa.array(rng.choices(["a", "b", None], k=len(table))).dictionary_encode())
@@ -49,7 +54,7 @@ def with_money(table: pa.Table, rng: random.Random) -> pa.Table:
 
 def scene(seed: int, tmp_path: Path) -> tuple[agreement_runs.Scene, pa.Table, Path, dict[str, Any]]:
     found = agreement_runs.scene(seed, ROWS)
-    table = with_money(ledgers.to_arrow(found.rows, found.columns), found.rng)
+    table = in_chunks(ledgers.to_arrow(found.rows, found.columns), found.rng)
     path = tmp_path / "ledger.parquet"
     pq.write_table(table, path, row_group_size=100)
     options: dict[str, Any] = {}
@@ -64,7 +69,7 @@ def plain(value: Any) -> Any:
     return [{name: cell for name, cell in row.items()} for row in value.to_pylist()]
 
 
-@pytest.mark.parametrize("seed", range(26))
+@pytest.mark.parametrize("seed", range(13))
 def test_a_ledger_settles_to_the_same_bytes_in_any_number_of_parts(seed: int, tmp_path: Path, in_parts: Any) -> None:
     found, table, path, options = scene(seed, tmp_path)
     first = yibao.settle_ledger(table.slice(0, ROWS // 3), found.engine, **options)
@@ -84,7 +89,7 @@ def test_a_ledger_settles_to_the_same_bytes_in_any_number_of_parts(seed: int, tm
     assert files.summary == expected.summary
 
 
-@pytest.mark.parametrize("seed", range(26))
+@pytest.mark.parametrize("seed", range(13))
 def test_a_ledger_is_reaccounted_to_the_same_bytes_in_any_number_of_parts(
     seed: int, tmp_path: Path, in_parts: Any
 ) -> None:
@@ -112,3 +117,142 @@ def test_a_ledger_is_reaccounted_to_the_same_bytes_in_any_number_of_parts(
     for name in names:
         assert plain(files.table(name)) == plain(getattr(expected, name)), name
     assert files.summary == expected.summary
+
+
+def weihai(rows: int = 300, seed: int = 5) -> pa.Table:
+    rng = random.Random(seed)
+    found = ledgers.random_rows(
+        rng, rows, 40, regions=(371002,), years=(2019,), bad=0.0, reversals=0.1, text_ids=True, region_of_person=True
+    )
+    return ledgers.to_arrow(found, list(found[0]))
+
+
+def as_text(table: pa.Table) -> pa.Table:
+    return pa.table({name: table[name].cast(pa.string()) for name in table.column_names})
+
+
+@pytest.fixture
+def policy() -> Any:
+    return yibao.load_policy("weihai-2019", parameters=agreement.PARAMETERS["weihai-2019"])
+
+
+@pytest.mark.parametrize("parts", [0, 4])
+def test_every_kind_of_source_gives_the_same_rows(parts: int, tmp_path: Path, in_parts: Any, policy: Any) -> None:
+    in_parts(parts)
+    table = as_text(weihai())
+    half = len(table) // 2
+    (tmp_path / "parquet").mkdir()
+    pq.write_table(table.slice(0, half), tmp_path / "parquet" / "a.parquet")
+    pq.write_table(table.slice(half), tmp_path / "parquet" / "b.parquet")
+    with pa.ipc.new_file(str(tmp_path / "ledger.arrow"), table.schema) as writer:
+        writer.write_table(table, max_chunksize=100)
+    with pa.ipc.new_stream(str(tmp_path / "ledger.arrows"), table.schema) as writer:
+        writer.write_table(table, max_chunksize=100)
+    pacsv.write_csv(table, tmp_path / "ledger.csv")
+    views = table.set_column(1, table.column_names[1], table.column(1).cast(pa.string_view()))
+    sources: dict[str, Any] = {
+        "table": table,
+        "directory": tmp_path / "parquet",
+        "files": [tmp_path / "parquet" / "a.parquet", str(tmp_path / "parquet" / "b.parquet")],
+        "dataset": ds.dataset(tmp_path / "parquet"),
+        "ipc": tmp_path / "ledger.arrow",
+        "stream": tmp_path / "ledger.arrows",
+        "csv": tmp_path / "ledger.csv",
+        "views": views,
+        "reader": table.to_reader(max_chunksize=50),
+        "batches": table.to_batches(max_chunksize=70),
+    }
+    expected = yibao.settle_ledger(table, policy)
+    for name, source in sources.items():
+        files = yibao.settle_ledger(source, policy, out=tmp_path / "out")
+        assert plain(files.table("settled")) == plain(expected.table), name
+        assert plain(files.table("closing")) == plain(expected.closing), name
+        assert files.reader("settled").read_all().equals(files.table("settled"))
+
+
+@pytest.mark.parametrize("parts", [0, 3])
+def test_an_empty_ledger_has_empty_results(parts: int, tmp_path: Path, in_parts: Any, policy: Any) -> None:
+    in_parts(parts)
+    files = yibao.settle_ledger(weihai().slice(0, 0), policy, out=tmp_path / "out")
+    assert {name: len(files.table(name)) for name in files.files} == {"settled": 0, "rejects": 0, "closing": 0}
+    assert files.summary["rows"] == 0
+
+
+@pytest.mark.parametrize("parts", [0, 3])
+def test_a_refusal_says_the_same_and_leaves_nothing(parts: int, tmp_path: Path, in_parts: Any) -> None:
+    ledger = weihai()
+    lacking = yibao.load_policy("linyi-2019")
+    cases: list[tuple[Any, Any, dict[str, Any]]] = [
+        (yibao.settle_ledger, (ledger, lacking), {}),
+        (yibao.settle_ledger, (ledger.drop_columns(["care_type", "person_id"]), lacking), {}),
+        (yibao.settle_ledger, (ledger.drop_columns(["total_fee"]), yibao.load_policy("demo-city")), {}),
+        (yibao.reaccount, (ledger, yibao.load_policy("weihai-2019")), {}),
+        (yibao.reaccount, (ledger.drop_columns(["treated_region"]), yibao.load_policy("weihai-2019")),
+         {"recorded_after_change": "keep"}),
+    ]  # fmt: skip
+    in_parts(parts)
+    for run, given, options in cases:
+        with pytest.raises(yibao.SettlementError) as expected:
+            run(*given, **options)
+        with pytest.raises(yibao.SettlementError) as caught:
+            run(*given, out=tmp_path / "out", **options)
+        assert (type(caught.value), str(caught.value)) == (type(expected.value), str(expected.value))
+        assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("parts", [0, 3])
+def test_strict_names_the_first_reject_of_the_ledger(parts: int, tmp_path: Path, in_parts: Any, policy: Any) -> None:
+    ledger = weihai()
+    care = ["surgery" if row in (200, 77, 290) else cell for row, cell in enumerate(ledger["care_type"].to_pylist())]
+    ledger = ledger.set_column(ledger.column_names.index("care_type"), "care_type", pa.array(care))
+    in_parts(parts)
+    with pytest.raises(yibao.ClaimError) as expected:
+        yibao.settle_ledger(ledger, policy, strict=True)
+    with pytest.raises(yibao.ClaimError) as caught:
+        yibao.settle_ledger(ledger, policy, strict=True, out=tmp_path / "out")
+    assert str(caught.value) == str(expected.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("given", ["2", "lots", 1 << 20, 1.5e9, True, "-1 GiB"])
+def test_a_limit_that_is_none_is_refused(given: Any, tmp_path: Path, policy: Any) -> None:
+    with pytest.raises(yibao.SettlementError, match="memory_limit: expected"):
+        yibao.settle_ledger(weihai(), policy, out=tmp_path / "out", memory_limit=given)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [("256 MiB", 1 << 28), ("1.5GB", 3 << 29), ("2g", 1 << 31), (1 << 29, 1 << 29), ("300000000", 300_000_000)],
+)
+def test_a_limit_is_bytes_or_text(given: Any, expected: int) -> None:
+    assert limit_bytes(given) == expected
+
+
+def test_a_limit_decides_whether_the_disk_is_needed_and_into_how_many_parts() -> None:
+    table = pa.table({"a": pa.array(range(1_000_000))})
+    source = as_source(table)
+    needed = 1_000_000 * (bulk_parts.WORK_BYTES + 9)
+    assert not bulk_parts.fits(source, needed + bulk_parts.FIXED_BYTES - 1_000_000)
+    assert bulk_parts.fits(source, needed + bulk_parts.FIXED_BYTES)
+    assert bulk_parts.part_count(needed, needed // 3 + bulk_parts.FIXED_BYTES) == 4
+
+
+def test_a_large_reader_is_kept_on_disk(tmp_path: Path) -> None:
+    table = pa.table({"a": pa.array(range(100_000))})
+    source = bulk_parts.once_only(table.to_reader(max_chunksize=1_000), tmp_path, 1 << 18)
+    assert source is not None
+    assert source.rows == 100_000
+    assert [path.name for path in tmp_path.iterdir()] == ["ledger.arrows"]
+    for _ in range(2):
+        assert pa.Table.from_batches(source.batches()).equals(table)
+    assert pa.Table.from_batches(source.batches(["a"])).equals(table)
+
+
+def test_words_stand_in_the_order_in_which_they_come() -> None:
+    whole = pa.array(["b", None, "a", "b"]).dictionary_encode()
+    other = pa.DictionaryArray.from_arrays(pa.array([2, None, 0, 2], pa.int8()), pa.array(["a", "z", "b"]))
+    doubled = pa.DictionaryArray.from_arrays(pa.array([2, None, 0, 1], pa.int8()), pa.array(["a", "b", "b"]))
+    for column in (other, doubled, pa.chunked_array([other.slice(0, 2), doubled.slice(2)])):
+        array = outputs.canonical(pa.table({"word": column})).column(0).chunk(0)
+        assert array.to_pylist() == whole.to_pylist()
+        assert array.dictionary.to_pylist() == ["b", "a"]

@@ -3,6 +3,8 @@
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from yibao.columns import Prepared
@@ -18,28 +20,25 @@ NO_POLICY_REASONS = ("no_region", "no_policy_of_region", "not_in_force", "not_ye
 def rows_by_policy(book: CompiledBook, settled: Settled) -> dict[str, dict[str, Any]]:
     """Return rows and digest of each policy that settled any, and its rows by year and by city (0: no readable region)."""
     rows = np.flatnonzero(settled.status == 0)
-    key = settled.keys(rows)
-    year, city = key // 10_000, key % 10_000
-    years, cities = (np.flatnonzero(np.bincount(values)) for values in (year, city))
-    policies = NO_POLICY_INDEX + 1
-    cells = len(years) * len(cities) * policies
-    place = np.searchsorted(years, year) * len(cities) + np.searchsorted(cities, city)
-    code = place * policies + settled.policy[rows]
-    counts = np.bincount(code, minlength=cells).reshape(len(years), len(cities), policies)
-    return {
-        policy.id: {
-            "rows": int(counts[:, :, index].sum()),
-            "digest": policy.digest,
-            "by_year": _counted(years, counts[:, :, index].sum(axis=1)),
-            "by_city": _counted(cities, counts[:, :, index].sum(axis=0)),
-        }
-        for index, policy in enumerate(book.policies)
-        if counts[:, :, index].any()
-    }
+    found = pc.value_counts(pa.array(settled.keys(rows) * (NO_POLICY_INDEX + 1) + settled.policy[rows]))
+    code, rows_of = (found.field(index).to_numpy() for index in range(2))
+    key, index = np.divmod(code, NO_POLICY_INDEX + 1)
+    counts = {}
+    for place, policy in enumerate(book.policies):
+        own = index == place
+        if own.any():
+            year, city, rows_here = key[own] // 10_000, key[own] % 10_000, rows_of[own]
+            counts[policy.id] = {
+                "rows": int(rows_here.sum()),
+                "digest": policy.digest,
+                "by_year": _counted(year, rows_here),
+                "by_city": _counted(city, rows_here),
+            }
+    return counts
 
 
-def _counted(values: NDArray[Any], counts: NDArray[Any]) -> dict[str, int]:
-    return {str(value): int(count) for value, count in zip(values, counts, strict=True) if count}
+def _counted(values: NDArray[Any], rows: NDArray[Any]) -> dict[str, int]:
+    return {str(value): int(rows[values == value].sum()) for value in np.unique(values)}
 
 
 def rows_without_policy(book: CompiledBook, prepared: Prepared, settled: Settled) -> dict[str, int]:

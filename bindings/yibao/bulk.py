@@ -17,7 +17,7 @@ from yibao.balances import Balances
 from yibao.bulk_parts import Parts, fits, once_only
 from yibao.lacks import Lacks
 from yibao.ledger import ColumnMap, Ledger, with_names
-from yibao.memory import limit_bytes
+from yibao.memory import give_back, limit_bytes
 from yibao.merging import Merging
 from yibao.money import to_fen
 from yibao.outcomes import Outcome, reaccount_outcome, settle_outcome
@@ -156,7 +156,9 @@ def _in_parts(
             merging.add(name, part.shown(name, sorted_table.table), part.keys(sorted_table))
         summaries.append(outcome.summary)
         named.append({name: part.ledger_rows[rows] for name, rows in outcome.named_rows.items()})
-        first = first or outcome._replace(results=outcome.results.part(0, 0), tables={}, orders=None)
+        first = first or outcome._replace(results=outcome.results.nothing(), tables={}, orders=None)
+        del part, outcome
+        give_back()
     lacks.refuse()
     assert first is not None
     if run.strict:

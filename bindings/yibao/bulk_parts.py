@@ -17,7 +17,7 @@ from yibao.sources import Source
 from yibao.spool import Spool, Stored, kept, parts_of
 from yibao_core.errors import LedgerError
 
-WORK_BYTES = 600
+WORK_BYTES = 400
 """What a row takes while it is settled, beside its own cells: records, results, copies for tables."""
 FIXED_BYTES = 100 << 20
 PARTS_MAX = 400  # each has a file open

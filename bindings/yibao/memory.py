@@ -5,6 +5,7 @@ pool is the process's own (`pyarrow.default_memory_pool()`); `release_unused()` 
 How much a run may take is decided here, too.
 """
 
+import gc
 import os
 import re
 from pathlib import Path
@@ -25,6 +26,12 @@ _CGROUPS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memor
 def words(count: int) -> NDArray[np.int64]:
     """Return so many words of any content, the first at the begin of a line of the cache."""
     return np.frombuffer(pa.allocate_buffer(8 * count), dtype=np.int64)
+
+
+def give_back() -> None:
+    """Give memory that nothing holds any more back to the system: results hold each other in circles until they are collected."""
+    gc.collect()
+    pa.default_memory_pool().release_unused()
 
 
 def limit_bytes(given: int | str | None) -> int:

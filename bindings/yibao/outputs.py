@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
+from yibao.ids import one_chunk
 from yibao.ledger import IDS
 from yibao_core.errors import LedgerError
 
@@ -144,9 +145,7 @@ def canonical(table: pa.Table) -> pa.Table:
     """Return a table as one chunk, without metadata, dictionaries in the order in which their words come first."""
     columns = []
     for column in table.columns:
-        array = column.combine_chunks()
-        if isinstance(array, pa.ChunkedArray):
-            array = array.chunk(0) if array.num_chunks else pa.array([], array.type)
+        array = one_chunk(column)
         columns.append(_in_order(array) if pa.types.is_dictionary(array.type) else array)
     return pa.Table.from_arrays(columns, names=table.column_names)
 

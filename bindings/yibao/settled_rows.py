@@ -60,6 +60,11 @@ class RowResults(NamedTuple):
         own = {name: column[lo:hi] for name, column in self._asdict().items() if name != "paid"}
         return self._replace(**own, paid={layer: amounts[lo:hi] for layer, amounts in self.paid.items()})
 
+    def nothing(self) -> "RowResults":
+        """Return the results of no rows, of the same run; they hold nothing of it."""
+        own = {name: column[:0].copy() for name, column in self._asdict().items() if name != "paid"}
+        return self._replace(**own, paid={layer: amounts[:0].copy() for layer, amounts in self.paid.items()})
+
 
 def row_results(settled: Settled, prepared: Prepared, with_category: bool) -> RowResults:
     """Return the results of all rows of a run."""
