@@ -127,9 +127,10 @@ def test_an_opening_that_names_an_account_twice_is_refused() -> None:
         settle(bill(2, "20000"), opening=pa.concat_tables([closing, closing]))
 
 
-def test_a_year_in_monthly_runs_is_the_year_in_one_reversals_included() -> None:
-    """Sections 4 and 5: opening = closing of the run before, history = its rows."""
-    rows = ledgers.random_rows(random.Random(12), 4_000, 250, reversals=0.08)
+@pytest.mark.parametrize(("period", "least", "count"), [("%Y-%m", 12, 4_000), ("%Y-%m-%d", 365, 1_500)])
+def test_a_year_in_many_runs_is_the_year_in_one_reversals_included(period: str, least: int, count: int) -> None:
+    """Sections 4 and 5: opening = closing of the run before, history = the rows of all runs before."""
+    rows = ledgers.random_rows(random.Random(12), count, count // 16, reversals=0.08)
     bills = {row["settlement_id"]: row for row in rows if row["reverses"] is None}
     # Runs one after another cannot know that a reversal comes before its original, or cancels what was rejected.
     rows = [
@@ -142,14 +143,14 @@ def test_a_year_in_monthly_runs_is_the_year_in_one_reversals_included() -> None:
     whole = yibao.settle_ledger(ledgers.to_arrow(rows), policy)
     assert whole.summary["flags"]["STALE_AFTER_REVERSAL"] > 20
 
-    months: dict[tuple[int, int], list[int]] = {}
+    periods: dict[str, list[int]] = {}
     for number, row in enumerate(rows):
-        months.setdefault((row["settled_at"].year, row["settled_at"].month), []).append(number)
-    assert len(months) >= 12
+        periods.setdefault(row["settled_at"].strftime(period), []).append(number)
+    assert len(periods) >= least
     opening, history = None, None
     found: dict[int, dict[str, Any]] = {}
-    for month in sorted(months):
-        numbers = months[month]
+    for each in sorted(periods):
+        numbers = periods[each]
         result = yibao.settle_ledger(
             ledgers.to_arrow([rows[number] for number in numbers]), policy, opening=opening, history=history
         )

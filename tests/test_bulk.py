@@ -82,8 +82,8 @@ def test_a_ledger_settles_to_the_same_bytes_in_any_number_of_parts(seed: int, tm
         in_parts(count)
         files = yibao.settle_ledger(path, found.engine, out=tmp_path / f"o{count}", threads=threads, **options)
         written.append(content(tmp_path / f"o{count}"))
-    assert written[0] == written[1] == written[2] == written[3]
-    assert len(files.files["settled"]) == 4
+    assert all(each == written[0] for each in written)
+    assert len(files.files["settled"]) == 3
     for name, whole in (("settled", expected.table), ("rejects", expected.rejects), ("closing", expected.closing)):
         assert plain(files.table(name)) == plain(whole), name
     assert files.summary == expected.summary
@@ -108,7 +108,7 @@ def test_a_ledger_is_reaccounted_to_the_same_bytes_in_any_number_of_parts(
         in_parts(count)
         files = yibao.reaccount(path, found.engine, out=tmp_path / f"o{count}", threads=threads, **options)
         written.append(content(tmp_path / f"o{count}"))
-    assert written[0] == written[1] == written[2] == written[3]
+    assert all(each == written[0] for each in written)
     names = (
         "settled", "deltas", "rejects", "transfers", "transfer_lines", "payment_orders", "decreases", "held", "unrouted",
         *(["roster_changes"] if "roster" in options else []),

@@ -26,7 +26,7 @@ from yibao.payments import orders_of, read_previous
 from yibao.reaccounting import Reaccounting
 from yibao.roster import Roster
 from yibao.settled_rows import Labels, RowResults, deltas_part, settled_table
-from yibao.settlement import Beside, Settling, raise_first
+from yibao.settlement import Beside, Settling, asked_of, raise_first
 from yibao.sources import Source, as_source
 from yibao.summaries import added_up
 from yibao_core.money import YEAR_MAX_FEN
@@ -143,7 +143,7 @@ def _in_parts(
 ) -> dict[str, Any]:
     nothing = Beside(*(table if table is None else table.slice(0, 0) for table in beside))
     run.run(source.schema.empty_table(), nothing, Lacks())  # a ledger that is none is refused before any work
-    parts = Parts(source, beside, run.columns, scratch, limit)
+    parts = Parts(source, beside, run.columns, scratch, limit, None if run.reaccounts else asked_of)
     merging, lacks = Merging(scratch), Lacks()
     summaries: list[dict[str, Any]] = []
     named: list[dict[str, Any]] = []

@@ -1,11 +1,12 @@
 """A ledger that does not fit the memory: its parts of whole people on disk, and the way back to its own order."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from yibao.ids import read_ids
 from yibao.ledger import KNOWN, ColumnMap, Ledger
@@ -90,8 +91,20 @@ class Part(NamedTuple):
 class Parts:
     """The parts of a ledger, each read once, and their results put back into the ledger's order."""
 
-    def __init__(self, source: Source, beside: Beside, columns: ColumnMap, directory: Path, limit: int) -> None:
-        """Sort the ledger by person to files in `directory`. LedgerError where it has no person ids, or a file is damaged."""
+    def __init__(
+        self,
+        source: Source,
+        beside: Beside,
+        columns: ColumnMap,
+        directory: Path,
+        limit: int,
+        asked: Callable[[Ledger, Ledger], NDArray[np.bool_]] | None = None,
+    ) -> None:
+        """Sort the ledger by person to files in `directory`. `asked`: which rows of a history matter to a ledger, if not all.
+
+        LedgerError where the ledger has no person ids, or a file is damaged.
+        """
+        self._columns, self._asked = columns, asked
         shape = Ledger(source.schema.empty_table(), columns)
         faults = shape.missing(["person_id"])
         if faults:
@@ -125,6 +138,10 @@ class Parts:
         for name, parts in self._beside_parts.items():
             places[name] = np.flatnonzero(parts == number)
             tables[name] = getattr(self._beside, name).take(pa.array(places[name]))
+        if self._asked is not None and "history" in tables:
+            past = Ledger(tables["history"], self._columns, "history", settled=True)
+            asked = self._asked(past, Ledger(ledger, self._columns))
+            places["history"], tables["history"] = places["history"][asked], tables["history"].filter(pa.array(asked))
         none = np.empty(0, dtype=np.int64)
         history = 0 if self._beside.history is None else len(self._beside.history)
         behind = places.get("opening", places.get("previous", none)) + history + self.rows

@@ -6,7 +6,9 @@ Source: the field list of the national platform's settlement record (国家医�
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from yibao_core.errors import LedgerError
 from yibao_core.policy import LAYERS
@@ -118,12 +120,17 @@ class Ledger:
         where it was written so; a platform's own column beside ours is what was recorded."""
         self.table = as_table(source, what)
         self.what = what
+        self._columns = columns
         self._names = column_names(columns)
         settled = settled or {"status", "flags"} <= set(self.table.column_names)
         self._ours = frozenset(SETTLED if settled else ())
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
+
+    def filtered(self, chosen: NDArray[np.bool_]) -> "Ledger":
+        """Return some of the rows, read as all of them are."""
+        return Ledger(self.table.filter(pa.array(chosen)), self._columns, self.what, bool(self._ours))
 
     def name(self, column: str) -> str | None:
         """Return what the table calls a column of ours (money may stand as `<name>_fen`), None where it has none."""

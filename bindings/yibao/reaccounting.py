@@ -247,7 +247,7 @@ class Reaccounting(NamedTuple):
             own_past = (
                 None if past is None else settled_history(past.table.filter(pa.array(chosen[:first])), self.columns)
             )
-            part = Ledger(read.table.filter(pa.array(chosen[first:])), self.columns)
+            part = read.filtered(chosen[first:])
             alone = self._replay(part, own_past, None, None, None, None)
             return _replayed(_changed_rows(*alone), alone[2], np.flatnonzero(chosen[first:]))
 

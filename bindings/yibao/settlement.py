@@ -4,11 +4,15 @@ from collections.abc import Callable, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, Unpack, overload
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from yibao.balances import Balances
 from yibao.book import as_book
 from yibao.columns import prepare
+from yibao.ids import read_ids, same_kind
 from yibao.lacks import Lacks
 from yibao.ledger import PAID, ColumnMap, Ledger
 from yibao.money import check_money
@@ -51,6 +55,7 @@ class Settling(NamedTuple):
         """Return a table settled. `accounts` and `lacks`: see `run`."""
         read = Ledger(ledger, self.columns)
         past = settled_history(beside.history, self.columns)
+        past = past if past is None else past.filtered(asked_of(past, read))
         balances = Balances(beside.opening) if beside.opening is not None else None
         listed = Roster(beside.roster, self.roster_mode) if beside.roster is not None else None
         prepared = prepare(
@@ -182,6 +187,17 @@ def settled_history(history: Any, columns: ColumnMap) -> Ledger | None:
     if not any(past.has(name) for name in PAID):
         raise LedgerError("history: expected settled rows with their payments, got no payment column")
     return past
+
+
+def asked_of(past: Ledger, ledger: Ledger) -> NDArray[np.bool_]:
+    """Return which rows of the history settling a ledger asks for: those of its people, where originals and second rows of
+    one id can be. The other rows of a year cost a day's run no more than a look at their person."""
+    if not past.has("person_id") or not ledger.has("person_id"):
+        return np.ones(len(past), dtype=bool)
+    columns = [read_ids(part.column("person_id"), f"{part.what}: person_id")[0] for part in (past, ledger)]
+    own, people = same_kind(columns)
+    chosen: NDArray[np.bool_] = pc.is_in(own, people.combine_chunks()).to_numpy()
+    return chosen
 
 
 def raise_first(rejects: pa.Table) -> None:
