@@ -17,6 +17,7 @@ from yibao_core.errors import (
 if TYPE_CHECKING:
     from yibao.book import load_policy, policies
     from yibao.explanation import explain
+    from yibao.outputs import ResultFiles
     from yibao.reaccounting import Reaccount, reaccount
     from yibao.result import LedgerResult
     from yibao.settlement import settle_ledger
@@ -31,6 +32,7 @@ _HOMES = {
     "Settlement": "yibao.single",
     "settle_ledger": "yibao.settlement",
     "LedgerResult": "yibao.result",
+    "ResultFiles": "yibao.outputs",
     "reaccount": "yibao.reaccounting",
     "Reaccount": "yibao.reaccounting",
     "explain": "yibao.explanation",
@@ -45,6 +47,7 @@ __all__ = [
     "PolicyError",
     "Reaccount",
     "RecordedAfterChangeError",
+    "ResultFiles",
     "Settlement",
     "SettlementError",
     "explain",
