@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from yibao import memory
 from yibao_core.errors import LedgerError
-from yibao_core.texts import first_rows, first_rows_of_codes, has_oddities
+from yibao_core.texts import first_rows, first_rows_of_codes, odd_rows
 
 _FULL_WIDTH = str.maketrans("０１２３４５６７８９Ｘｘ", "0123456789Xx")
 _BLANKS = re.compile(r"[\s\u00a0\u200b\ufeff\u3000]+")
@@ -33,7 +33,7 @@ def normal_id(text: str) -> str:
 def read_ids(column: pa.ChunkedArray, name: str, dictionary: bool = False) -> tuple[pa.ChunkedArray, int]:
     """Return an id column as int64 or large_string, and how many ids were normalised. Blank ids become null.
 
-    `dictionary`: texts that lie in dictionaries stay there (dictionary<int32, large_string>, no null among the texts).
+    `dictionary`: texts that lie in dictionaries stay there (dictionary<int32, large_string>, no index of a null text).
     LedgerError for floats: an 18-digit id that went through a spreadsheet has lost its last digits.
     """
     kind = column.type
@@ -89,13 +89,13 @@ def _read_dictionaries(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, int]:
 
 def _normalised(chunk: pa.Array) -> tuple[pa.Array, NDArray[np.int64]]:
     """Return a large_string array of normal ids, and the rows that were others and are not blank."""
-    none = np.empty(0, dtype=np.int64)
-    if not len(chunk) or not has_oddities(*text_buffers(chunk), 0, len(chunk)):
-        return chunk, none
-    suspect = pc.or_(pc.match_substring_regex(chunk, _SUSPECT), pc.equal(pc.binary_length(chunk), 0))
-    rows = np.flatnonzero(pc.fill_null(suspect, False).to_numpy(zero_copy_only=False))
+    rows = odd_rows(*text_buffers(chunk))
+    if len(rows):
+        candidates = chunk.take(pa.array(rows))
+        suspect = pc.or_(pc.match_substring_regex(candidates, _SUSPECT), pc.equal(pc.binary_length(candidates), 0))
+        rows = rows[pc.fill_null(suspect, False).to_numpy(zero_copy_only=False)]
     if not len(rows):
-        return chunk, none
+        return chunk, rows
     values = chunk.take(pa.array(rows)).to_pylist()
     normal = [normal_id(value) for value in values]
     mask = np.zeros(len(chunk), dtype=bool)
@@ -182,20 +182,21 @@ def _decoded(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return column.cast(pa.large_string()) if pa.types.is_dictionary(column.type) else column
 
 
-def words_of_texts(array: pa.Array, threads: int = 1, few: int = FEW) -> NDArray[np.int64]:
+def words_of_texts(array: pa.Array, threads: int = 1) -> NDArray[np.int64]:
     """Return for each text of a large_string array the first row that has it; anything for nulls."""
-    if few <= len(array) < 2**31:
+    if FEW <= len(array) < 2**31:
         if array.null_count and np.diff(text_buffers(array)[1])[array.is_null().to_numpy(zero_copy_only=False)].any():
             array = array.fill_null("")  # null slots may hold anything, even an id that comes later
-        found = first_rows(*text_buffers(array), threads, memory.words)
-        if found is not None:
-            return found
+        own = first_rows(*text_buffers(array), threads, memory.words)
+        if own is not None:
+            return own
     encoded = array.dictionary_encode()
     codes = encoded.indices.fill_null(-1).to_numpy()
     rows = np.flatnonzero(codes >= 0)[::-1]
     first = np.zeros(len(encoded.dictionary) + 1, dtype=np.int64)
     first[codes[rows]] = rows  # backwards: the first row comes last, and stays
-    return first[codes]
+    found: NDArray[np.int64] = first[codes]
+    return found
 
 
 def _one_dictionary(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -232,7 +233,6 @@ def _words_of_codes(array: pa.DictionaryArray, threads: int) -> NDArray[np.int64
     if codes.null_count:
         same = np.append(same, len(same))  # one more code, of the nulls
         codes = codes.fill_null(len(same) - 1)
-    same.flags.writeable = False
     return first_rows_of_codes(words(codes), same, threads, memory.words)
 
 

@@ -123,7 +123,7 @@ def _typed_prefetch(_context: Any, words: Any, at: Any) -> Any:
 
 def eight_bytes(text: Words, at: int) -> int:
     """Return text[at:at+8], bytes of any place in memory, as one word, the first byte lowest. All eight must be there."""
-    return int.from_bytes(bytes(text[at : at + 8]), "little", signed=True)  # type: ignore[arg-type]
+    return int.from_bytes(bytes(cast("Any", text)[at : at + 8]), "little", signed=True)
 
 
 def _typed_load(_context: Any, text: Any, at: Any) -> Any:

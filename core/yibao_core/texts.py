@@ -28,6 +28,7 @@ ROWS_PER_THREAD = 20_000
 # The head of a record, from the lowest bit: row, size, what fits of the hash. Heads that differ above the row are of
 # different texts.
 HEAD_ROW = (1 << 32) - 1
+NO_ROW = HEAD_ROW
 HEAD_SIZE_SHIFT, HEAD_SIZE = 32, 127
 HEAD_HASH_SHIFT, HEAD_HASH = 39, (1 << 24) - 1
 
@@ -74,20 +75,34 @@ def odd_lanes(lanes: int) -> int:
     return low | (lanes & (128 * _LANES)) | letter
 
 
-@kernel
-def has_oddities(text: Words, offsets: Words, lo: int, hi: int) -> bool:
-    """Return whether one of the texts lo..hi is empty or has a blank, a control character, an x, or a byte beyond ASCII."""
+@helper
+def odd_bytes(text: Words, first: int, end: int) -> int:
+    """Return a word that is not 0 where one of the bytes first..end is odd."""
     odd = 0
-    for row in range(lo, hi):
-        odd |= 1 if offsets[row] == offsets[row + 1] else 0
-    first, end = offsets[lo], offsets[hi]
     words = (end - first) >> 3
     for index in range(words):
         word = eight_bytes(text, far_place(first + 8 * index))
         odd |= odd_lanes(word & (255 * _LANES)) | odd_lanes((word >> 8) & (255 * _LANES))
     for at in range(first + 8 * words, end):
         odd |= odd_lanes(int(text[far_place(at)]) | (ord("0") * (_LANES - 1)))
-    return odd != 0
+    return odd
+
+
+@kernel
+def has_oddities(text: Words, offsets: Words) -> bool:
+    """Return whether some text is empty or has a blank, a control character, an x, or a byte beyond ASCII."""
+    empty = 0
+    for row in range(offsets.size - 1):
+        empty |= 1 if offsets[row] == offsets[row + 1] else 0
+    return empty != 0 or odd_bytes(text, offsets[0], offsets[offsets.size - 1]) != 0
+
+
+@kernel
+def mark_oddities(text: Words, offsets: Words, marks: Words) -> None:
+    """Mark each text for which `has_oddities` would be true."""
+    for row in range(offsets.size - 1):
+        at, end = offsets[row], offsets[row + 1]
+        marks[row] = 1 if at == end or odd_bytes(text, at, end) != 0 else 0
 
 
 @kernel
@@ -186,12 +201,19 @@ def take_firsts(hashes: Words, lo: int, hi: int, bits: int, cursors: Words, firs
 
 
 @kernel
-def first_of_codes(codes: Words, same: Words, lo: int, hi: int, firsts: Words) -> None:
-    """Write for each code the first row lo..hi that has it or one of the same text; `same` tells the first of these codes."""
+def first_of_codes(codes: Words, lo: int, hi: int, firsts: Words) -> None:
+    """Write for each code the first of rows lo..hi that has it, where nothing is written yet (NO_ROW)."""
     for row in range(lo, hi):
-        code = place(same[place(int(codes[row]))])
-        if firsts[code] < 0:
+        code = place(int(codes[row]))
+        if firsts[code] == NO_ROW:
             firsts[code] = row
+
+
+@kernel
+def take_of_codes(codes: Words, lo: int, hi: int, firsts: Words, words: Words) -> None:
+    """Write what stands for the code of each row lo..hi."""
+    for row in range(lo, hi):
+        words[row] = firsts[place(int(codes[row]))]
 
 
 def parts_of(rows: int, threads: int) -> list[tuple[int, int]]:
@@ -245,7 +267,7 @@ def _find(
     parts = len(start) - 1
     pieces = min(parts, 8 * threads)
     edges = [parts * piece // pieces for piece in range(pieces + 1)]
-    slots = 1 << int(2 * np.diff(start).max()).bit_length()
+    slots = 2 << int(np.diff(start).max()).bit_length()
     tables = [np.empty(slots, dtype=np.int32) for _ in range(threads)]
     firsts = np.empty(start[-1], dtype=np.uint32)
 
@@ -256,6 +278,15 @@ def _find(
 
     run(find, range(pieces))
     return firsts
+
+
+def odd_rows(text: NDArray[np.uint8], offsets: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the rows whose text is empty or has a blank, a control character, an x, or a byte beyond ASCII: mostly none."""
+    if not has_oddities(text, offsets):
+        return np.empty(0, dtype=np.int64)
+    marks = np.empty(len(offsets) - 1, dtype=np.uint8)
+    mark_oddities(text, offsets, marks)
+    return np.flatnonzero(marks)
 
 
 def hashes_of(text: NDArray[np.uint8], offsets: NDArray[np.int64], threads: int, memory: Memory) -> NDArray[np.int64]:
@@ -272,22 +303,16 @@ def first_rows_of_codes(
 ) -> NDArray[np.int64]:
     """Return for each row the first row whose code has the same text; `same` tells for each code the first with its text.
 
-    Both are read-only.
+    `codes` is read-only, with fewer than 2**32 rows.
     """
     ranges = parts_of(len(codes), threads)
-    each = range(len(ranges))
-    firsts = np.full((len(ranges), len(same)), -1, dtype=np.int64)
+    firsts = np.full((len(ranges), len(same)), NO_ROW, dtype=np.uint32)
     words = memory(len(codes))
     with Workers(len(ranges)) as run:
-        run(lambda part: first_of_codes(codes, same, *ranges[part], firsts[part]), each)
-        first = firsts[0]
-        for later in firsts[1:]:
-            first = np.where(first < 0, later, first)
-        first = first[same]
-
-        def take(part: int) -> None:
-            lo, hi = ranges[part]
-            np.take(first, codes[lo:hi], out=words[lo:hi], mode="clip")
-
-        run(take, each)
+        run(lambda part: first_of_codes(codes, *ranges[part], firsts[part]), range(len(ranges)))
+        first = firsts.min(axis=0)
+        repeated = np.flatnonzero(same != np.arange(len(same)))  # seldom any: a dictionary has each text once
+        np.minimum.at(first, same[repeated], first[repeated])
+        first[repeated] = first[same[repeated]]
+        run(lambda part: take_of_codes(codes, *ranges[part], first, words), range(len(ranges)))
     return words
