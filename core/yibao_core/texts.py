@@ -255,21 +255,21 @@ def first_rows(
             scatter_texts(text, offsets, hashes, *ranges[part], bits, width, cursors, records)
 
         run(scatter, each)
-        firsts = _find(records, width, start, len(ranges), run)
+        firsts = memory((rows + 1) // 2).view(np.uint32)[:rows]
+        _find(records, width, start, len(ranges), run, firsts)
         run(lambda part: take_firsts(hashes, *ranges[part], bits, first[part].copy(), firsts), each)
     return hashes
 
 
 def _find(
-    records: NDArray[np.int64], width: int, start: NDArray[np.int64], threads: int, run: Run
-) -> NDArray[np.uint32]:
-    """Return what `find_firsts` finds, threads taking pieces of several parts."""
+    records: NDArray[np.int64], width: int, start: NDArray[np.int64], threads: int, run: Run, firsts: NDArray[np.uint32]
+) -> None:
+    """Find the first rows of all parts, threads taking pieces of several."""
     parts = len(start) - 1
     pieces = min(parts, 8 * threads)
     edges = [parts * piece // pieces for piece in range(pieces + 1)]
     slots = 2 << int(np.diff(start).max()).bit_length()
     tables = [np.empty(slots, dtype=np.int32) for _ in range(threads)]
-    firsts = np.empty(start[-1], dtype=np.uint32)
 
     def find(piece: int) -> None:
         table = tables.pop()
@@ -277,7 +277,6 @@ def _find(
         tables.append(table)
 
     run(find, range(pieces))
-    return firsts
 
 
 def odd_rows(text: NDArray[np.uint8], offsets: NDArray[np.int64]) -> NDArray[np.int64]:
