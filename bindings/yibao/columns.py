@@ -14,8 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from yibao import memory
 from yibao.dates import to_days, to_moments
-from yibao.ids import as_integers, encode, one_chunk, read_ids, same_kind, text_buffers, words
+from yibao.ids import Ids, as_integers, one_chunk, read_ids, same_kind, text_buffers, words
 from yibao.ledger import MONEY, REQUIRED, Ledger
 from yibao.money import to_fen
 from yibao.stays import (
@@ -32,11 +33,12 @@ from yibao_core.calendar import NO_DAY
 from yibao_core.compiler import in_order_of_precedence
 from yibao_core.errors import LedgerError
 from yibao_core.intake import MISSING_CELL, MISSING_DAY, MISSING_PERSON, NO_ORIGINAL, Columns
-from yibao_core.order import Texts, hash_texts, no_texts
+from yibao_core.order import Texts, no_texts
 from yibao_core.parameters import counts_stays, goes_by_place
 from yibao_core.plan import NO_POLICY_INDEX
 from yibao_core.policy import Policy
 from yibao_core.records import UNREADABLE_TIME
+from yibao_core.texts import hashes_of
 from yibao_core.threads import threads_to_use
 
 ROWS_FOR_THREADS = 100_000
@@ -49,7 +51,7 @@ class Prepared(NamedTuple):
     columns: Columns
     texts: Texts
     history_rows: int
-    person_ids: pa.ChunkedArray  # of history, ledger and opening balances, end to end
+    person_ids: Ids  # of history, ledger and opening balances, end to end
     opening_persons: NDArray[np.int64]
     episode_ids: pa.ChunkedArray  # as the person ids; empty where stays are not counted
     opening_episodes: NDArray[np.int64]
@@ -82,7 +84,7 @@ def prepare(
         raise LedgerError(faults)
     reader = _Reader(parts, faults)
     with _hands(len(ledger), threads) as start:
-        ids = [start(reader.ids, name) for name in ("person_id", "settlement_id", "reverses")]
+        ids = [start(reader.ids, name, name == "person_id") for name in ("person_id", "settlement_id", "reverses")]
         day = start(reader.read, "service_date", lambda c, n: to_days(c, n, 0), True)
         time = start(reader.read, "settled_at", to_moments, True)
         categories = start(reader.read, "category", lambda c, n: look_up(c, category_mask, -1, np.int16, n))
@@ -111,9 +113,9 @@ def prepare(
     if faults:
         raise LedgerError(faults)
 
-    people = [*person, *([] if opening_person is None else [opening_person])]
-    people = same_kind(people)
-    person_words = encode(people)
+    count = threads_to_use(threads)
+    people = Ids([*person, *([] if opening_person is None else [opening_person])])
+    person_words = people.words(count)
     rows = rows_of(parts)
     missing = _missing(person, settlement, day_missing, time_missing, mask == -1, care == -2, _rejected(history, rows))
     if faulty.any():
@@ -130,7 +132,7 @@ def prepare(
     policy = _nothing(np.int8)
     if history is not None and not reaccount:  # a re-accounting goes by what is known now
         policy = _settled_policies(history, rows, book)
-    id_words, reverses_words, texts = _settlement_words(settlement, reverses)
+    id_words, reverses_words, texts = _settlement_words(settlement, reverses, count)
     columns = Columns(
         person=frozen(person_words[:rows]),
         time=frozen(moments),
@@ -154,7 +156,7 @@ def prepare(
         columns,
         texts,
         rows - len(ledger),
-        pa.chunked_array([chunk for part in people for chunk in part.chunks], people[0].type),
+        people,
         frozen(person_words[rows:]),
         episodes.ids,
         frozen(episodes.words[rows:]),
@@ -201,7 +203,7 @@ class _Reader:
         own = part.name(name)
         return (pa.chunked_array([pa.nulls(len(part))]), name) if own is None else (part.column(name), own)
 
-    def ids(self, name: str) -> tuple[list[pa.ChunkedArray], int]:
+    def ids(self, name: str, dictionary: bool = False) -> tuple[list[pa.ChunkedArray], int]:
         columns: list[pa.ChunkedArray] = []
         changed = 0
         if not self.anywhere(name):
@@ -209,7 +211,7 @@ class _Reader:
         for part in self.parts:
             column, own = self._column(part, name)
             try:
-                column, fixed = read_ids(column, f"{part.what}: {own}")
+                column, fixed = read_ids(column, f"{part.what}: {own}", dictionary)
             except LedgerError as error:
                 self.faults += error.faults
                 column, fixed = pa.chunked_array([pa.nulls(len(part), pa.int64())]), 0
@@ -344,7 +346,7 @@ def _missing(
 
 
 def _settlement_words(
-    settlement: list[pa.ChunkedArray], reverses: list[pa.ChunkedArray]
+    settlement: list[pa.ChunkedArray], reverses: list[pa.ChunkedArray], threads: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], Texts]:
     """Return id words (the integer, else a hash), the words of what is reversed, and the texts behind them."""
     if not any(len(column) > column.null_count for column in reverses):
@@ -361,27 +363,25 @@ def _settlement_words(
         )
         named_words = words(pc.fill_null(_joined(named), NO_ORIGINAL)) if named else np.empty(0, dtype=np.int64)
         return id_words, named_words, no_texts()
-    id_words, id_offsets, id_bytes = _hashed(_joined(ids))
-    texts = Texts(id_bytes, id_offsets, no_texts().id_bytes, no_texts().id_offsets)
-    if not named:
-        return id_words, np.empty(0, dtype=np.int64), texts
-    joined = _joined(named)
-    named_words, named_offsets, named_bytes = _hashed(joined)
-    null = pc.is_null(joined).to_numpy()
-    return id_words, np.where(null, NO_ORIGINAL, named_words), Texts(id_bytes, id_offsets, named_bytes, named_offsets)
+    id_words, id_bytes, id_offsets = _hashed(_joined(ids), threads)
+    named_words, named_bytes, named_offsets = np.empty(0, dtype=np.int64), no_texts().id_bytes, no_texts().id_offsets
+    if named:
+        named_words, named_bytes, named_offsets = _hashed(_joined(named), threads)
+    return id_words, named_words, Texts(id_bytes, id_offsets, named_bytes, named_offsets)
 
 
 def _joined(columns: list[pa.ChunkedArray]) -> pa.ChunkedArray:
     return pa.chunked_array([chunk for column in columns for chunk in column.chunks], columns[0].type)
 
 
-def _hashed(column: pa.ChunkedArray) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]:
-    chunk = one_chunk(column)
-    offsets, data = text_buffers(chunk)
-    hashes = np.empty(len(chunk), dtype=np.int64)
-    offsets, data = frozen(offsets), frozen(data)
-    hash_texts(data, offsets, hashes)
-    return hashes, offsets, data
+def _hashed(column: pa.ChunkedArray, threads: int) -> tuple[NDArray[np.int64], NDArray[np.uint8], NDArray[np.int64]]:
+    """Return the hashes of texts, NO_ORIGINAL for nulls (whatever lies in their slots), their bytes and offsets."""
+    array = one_chunk(column)
+    text, offsets = text_buffers(array)
+    hashes = hashes_of(text, offsets, threads, memory.words)
+    if array.null_count:
+        hashes[array.is_null().to_numpy(zero_copy_only=False)] = NO_ORIGINAL
+    return hashes, text, offsets
 
 
 def _nothing(dtype: Any = np.int64) -> NDArray[Any]:

@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from yibao.dates import to_days
-from yibao.ids import encode, read_ids, same_kind
+from yibao.ids import Ids, read_ids
 from yibao.ledger import as_table
 from yibao.words import category_mask, look_up
 from yibao_core.errors import LedgerError
@@ -91,7 +91,7 @@ class Roster:
         return np.where(found > 0, found, mask)
 
     def _matched(self, mask: NDArray[Any], person_ids: pa.ChunkedArray, days: NDArray[Any]) -> Matches:
-        words = encode(same_kind([person_ids, self.person_ids]))
+        words = Ids([person_ids, self.person_ids]).words()
         persons, listed = words[: len(mask)], words[len(mask) :]
         candidates = np.flatnonzero(np.isin(persons, listed) & pc.is_valid(person_ids).to_numpy())
         order = candidates[np.argsort(persons[candidates], kind="stable")]

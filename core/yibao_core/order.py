@@ -55,22 +55,6 @@ def compare_texts(
 
 
 @kernel
-def hash_bytes(text: Words, at: int, size: int) -> int:
-    """Return a 47-bit hash of some bytes; equal texts have equal hashes, no more. No product wraps."""
-    value = size
-    for index in range(size):
-        value = (value * 131 + int(text[at + index])) & ((1 << 47) - 1)
-    return value
-
-
-@kernel
-def hash_texts(text: Words, offsets: Words, hashes: Words) -> None:
-    """Write the hash of each text of a column."""
-    for row in range(offsets.size - 1):
-        hashes[row] = hash_bytes(text, offsets[row], offsets[row + 1] - offsets[row])
-
-
-@kernel
 def compare_ids(work: Words, record: int, other: int, texts: Texts) -> int:
     """Return -1, 0 or 1: one record's settlement id against another's."""
     if texts.id_offsets.size == 0:
