@@ -152,6 +152,10 @@ class Ids:
         joined = pa.chunked_array([chunk for column in columns for chunk in column.chunks], columns[0].type)
         self._column = _one_dictionary(joined) if pa.types.is_dictionary(joined.type) else joined
 
+    @property
+    def are_text(self) -> bool:
+        return not pa.types.is_int64(self._column.type)
+
     def words(self, threads: int = 1) -> NDArray[np.int64]:
         """Return one int64 for each id: the integer itself, of a text the first row that has it.
 

@@ -84,7 +84,7 @@ class LedgerResult:
     @property
     def text_people(self) -> bool:
         """Whether the ids of people are text in the run: in the ledger, or in a table that goes with it."""
-        return not pa.types.is_int64(self._prepared.person_ids.type)
+        return self._prepared.person_ids.are_text
 
     @property
     def rejected(self) -> bool:

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from yibao.ids import text_buffers, words
 from yibao.sources import Source
-from yibao_core.order import hash_texts
+from yibao_core.full import line_aligned
 from yibao_core.plain import MIX_BITS, mix_people
+from yibao_core.texts import HASH_BITS, hashes_of
 
 ROW = "\x00row"
 """The column of a part that says which row of the whole ledger each is."""
@@ -24,19 +25,14 @@ def parts_of(person_ids: pa.ChunkedArray, as_text: bool, parts: int) -> NDArray[
     found = np.zeros(len(person_ids), dtype=np.uint16)
     at = 0
     for chunk in (person_ids.cast(pa.large_string()) if as_text else person_ids).chunks:
-        valid = chunk.is_valid().to_numpy(zero_copy_only=False)
         if as_text:
-            offsets, data = (array.view() for array in text_buffers(chunk))
-            hashes = np.empty(len(chunk), dtype=np.int64)
-            for array in (offsets, data):
-                array.flags.writeable = False
-            hash_texts(data, offsets, hashes)
+            mixed, bits = hashes_of(*text_buffers(chunk), 1, line_aligned), HASH_BITS
         else:
-            hashes = words(chunk.fill_null(0))
-        hashes.flags.writeable = False
-        mixed = np.empty(len(chunk), dtype=np.int32)
-        mix_people(hashes, 0, len(chunk), 0, mixed, np.zeros(1, dtype=np.int64))
-        found[at : at + len(chunk)] = np.where(valid, mixed.astype(np.int64) * parts >> MIX_BITS, 0)
+            short, bits = np.empty(len(chunk), dtype=np.int32), MIX_BITS
+            mix_people(words(chunk.fill_null(0)), 0, len(chunk), 0, short, np.zeros(1, dtype=np.int64))
+            mixed = short.astype(np.int64)
+        valid = chunk.is_valid().to_numpy(zero_copy_only=False)
+        found[at : at + len(chunk)] = np.where(valid, mixed * parts >> bits, 0)
         at += len(chunk)
     return found
 
