@@ -77,10 +77,9 @@ def _panel(panel: Any, case: Case, bars: Sequence[tuple[str, str, float]]) -> No
     for line, (system, way, rate) in enumerate(bars):
         panel.barh(line, rate, height=0.62, color=COLOURS.get(system, OTHER))
         figure = f"{rate:.1f}" if rate >= 1 else f"{rate:.2f}"
-        panel.text(rate + longest * 0.015, line, figure, va="center", weight="bold" if system == "yibao" else "normal")
-        if way:
-            label = panel.text(rate + longest * 0.11, line, way, va="center", color=QUIET, size=7.5)
-            label.set_clip_on(False)
+        look = {"xycoords": "data", "textcoords": "offset points", "va": "center", "annotation_clip": False}
+        panel.annotate(figure, (rate, line), (4, 0), weight="bold" if system == "yibao" else "normal", **look)
+        panel.annotate(way, (rate, line), (10 + 6 * len(figure), 0), color=QUIET, size=7.5, **look)
     panel.set_yticks(range(len(bars)), [system for system, _, _ in bars])
     panel.set_ylim(max(len(bars), 3) - 0.4, -0.6)
     panel.set_xlim(0, longest * 1.62)
@@ -99,6 +98,7 @@ def _panel(panel: Any, case: Case, bars: Sequence[tuple[str, str, float]]) -> No
 def slope(cases: Sequence[Case], file: Path) -> None:
     """Draw nanoseconds and bytes a row against rows, a line each system."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(9.6, 3.2))
+    ends: dict[Any, list[tuple[float, int, str]]] = {left: [], right: []}
     for system in dict.fromkeys(case["system"] for case in cases):
         mine = sorted((case for case in cases if case["system"] == system), key=lambda case: int(case["rows"]))
         rows = [case["rows"] for case in mine]
@@ -111,8 +111,8 @@ def slope(cases: Sequence[Case], file: Path) -> None:
         left.fill_between(rows, low, high, color=colour, alpha=0.15, linewidth=0)
         memory = [case["peak_bytes"] / case["rows"] for case in mine]
         right.plot(rows, memory, **look)
-        for panel, end in ((left, cost[-1]), (right, memory[-1])):
-            panel.annotate(system, (rows[-1], end), (6, 0), textcoords="offset points", va="center", color=colour, weight="bold")
+        ends[left].append((cost[-1], rows[-1], system))
+        ends[right].append((memory[-1], rows[-1], system))
     for panel, title in ((left, "Nanoseconds a row"), (right, "Peak memory, bytes a row")):
         panel.set_xscale("log")
         sizes = sorted({case["rows"] for case in cases})
@@ -120,6 +120,7 @@ def slope(cases: Sequence[Case], file: Path) -> None:
         panel.minorticks_off()
         panel.set_xlim(sizes[0] * 0.85, sizes[-1] * (sizes[-1] / sizes[0]) ** 0.2)
         panel.set_ylim(bottom=0)
+        _name_lines(panel, ends[panel])
         panel.set_title(title, loc="left", size=10, weight="bold")
         panel.grid(axis="y", color=FAINT, linewidth=0.6)
         panel.set_axisbelow(True)
@@ -130,3 +131,13 @@ def slope(cases: Sequence[Case], file: Path) -> None:
     figure.tight_layout(w_pad=3)
     figure.savefig(file, metadata={"Date": None})
     plt.close(figure)
+
+
+def _name_lines(panel: Any, ends: list[tuple[float, int, str]]) -> None:
+    """Write each line's system behind its last point, the names apart from each other."""
+    apart = panel.get_ylim()[1] * 0.075
+    height = -apart
+    for value, rows, system in sorted(ends):
+        height = max(value, height + apart)
+        look = {"color": COLOURS.get(system, OTHER), "weight": "bold", "va": "center", "textcoords": "offset points"}
+        panel.annotate(system, (rows, height), (7, 0), **look)
