@@ -90,8 +90,8 @@ def pandas_groups(rows: pd.DataFrame) -> Payments:
 
 def pandas_filtered(rows: pd.DataFrame) -> Payments:
     """pandas: the same for people whom a payment can reach."""
-    reached = rows.groupby("person_id", sort=False)["base"].transform("sum") > LOWEST_FEN
-    some = pandas_groups(rows[reached])
+    reached = rows.groupby("person_id", sort=False)["base"].transform("sum").to_numpy() > LOWEST_FEN
+    some = pandas_groups(rows.loc[reached])
     rest = rows.loc[~reached, "settlement_id"].to_numpy()
     return {
         "settlement_id": np.concatenate([some["settlement_id"], rest]),

@@ -9,7 +9,7 @@ import pytest
 
 import cases
 import yibao
-from race import ROUNDS, ROWS, THREADS, copy_of
+from race import ROUNDS, ROWS, THREADS, Copy
 
 RESULTS = 9
 
@@ -30,7 +30,7 @@ def test_waterfall(benchmark: Any) -> None:
     del one, all_threads
 
     bytes_a_row = cases.city(ROWS).nbytes // ROWS + RESULTS * 8
-    copy = copy_of(ROWS * bytes_a_row, THREADS)
+    copy = Copy(ROWS * bytes_a_row, THREADS)
     alone: list[float] = []
     copies: list[float] = []
 
@@ -44,4 +44,6 @@ def test_waterfall(benchmark: Any) -> None:
 
     benchmark.pedantic(lambda: settle(THREADS).table, setup=others, rounds=ROUNDS)
     benchmark.extra_info |= {"rows": ROWS, "threads": THREADS, "bytes_a_row": bytes_a_row, "limit": {"seconds": copies}}
-    benchmark.extra_info["competitors"] = [{"system": "yibao", "way": "one thread", "first": alone[0], "seconds": alone}]
+    benchmark.extra_info["competitors"] = [
+        {"system": "yibao", "way": "one thread", "first": alone[0], "seconds": alone}
+    ]

@@ -16,7 +16,7 @@ from report import SLOPE, best, count
 INK, QUIET, FAINT = "#1f2933", "#6b7785", "#d9dee3"
 COLOURS = {"yibao": "#0b7a75", "DuckDB": "#c9a227", "Polars": "#7a8fb8"}
 OTHER = "#b3bac2"
-STYLE = {
+STYLE: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
     "text.color": INK,

@@ -96,9 +96,7 @@ ONE_LAYER = {
 
 _ROWS = "bases as (select settlement_id, person_id, settled_at, hardship, eligible - basic as base from {source})"
 _CATASTROPHIC = f"{_entitled('year')} - {_entitled('(year - base)')}"
-_LAST = (
-    f"select settlement_id, catastrophic, {_assisted('left_year')} - {_assisted('left_year - (base - catastrophic)')} as assistance"
-)
+_LAST = f"select settlement_id, catastrophic, {_assisted('left_year')} - {_assisted('left_year - (base - catastrophic)')} as assistance"
 
 
 def _chained(source: str) -> str:

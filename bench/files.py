@@ -28,7 +28,8 @@ WRITTEN = ("settlement_id", "catastrophic_paid_fen", "assistance_paid_fen")
 
 def write(table: pa.Table, path: Path) -> None:
     """Write a table as all of them are written."""
-    pq.write_table(table, path, row_group_size=ROW_GROUP, compression=CODEC, use_dictionary=["category", "care_type"])
+    dictionaries: Any = ["category", "care_type"]
+    pq.write_table(table, path, row_group_size=ROW_GROUP, compression=CODEC, use_dictionary=dictionaries)
 
 
 def write_parts(table: pa.Table, out: Path, threads: int) -> None:
@@ -63,7 +64,9 @@ def duckdb_file_to_file(query: str, path: Path, threads: int) -> Callable[[Path]
     )
     connection.unregister("ledger")
     connection.execute("create view ledger as from rows")
-    named = f"select settlement_id, catastrophic as catastrophic_paid_fen, assistance as assistance_paid_fen from ({query})"
+    named = (
+        f"select settlement_id, catastrophic as catastrophic_paid_fen, assistance as assistance_paid_fen from ({query})"
+    )
     return lambda out: connection.execute(duckdb_sql.copy_to(named, str(out), CODEC, ROW_GROUP))
 
 

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -49,17 +50,18 @@ def check(ours: Mapping[str, Ints], theirs: Mapping[str, Ints], who: str) -> Non
             )
 
 
-def copy_of(moved: int, threads: int) -> Callable[[], None]:
-    """Return what moves so many bytes by `np.copyto`, half of them read and half written: the machine's limit."""
-    words = max(1, moved // 16)
-    source, target = np.ones(words, dtype=np.int64), np.ones(words, dtype=np.int64)
-    edges = np.linspace(0, words, threads + 1).astype(int)
+class Copy:
+    """Moves so many bytes by `np.copyto`, half of them read and half written, a part each thread: the machine's limit."""
 
-    def part(thread: int) -> None:
-        np.copyto(target[edges[thread] : edges[thread + 1]], source[edges[thread] : edges[thread + 1]])
+    def __init__(self, moved: int, threads: int) -> None:
+        words = max(1, moved // 16)
+        self.source, self.target = np.ones(words, dtype=np.int64), np.zeros(words, dtype=np.int64)
+        edges = np.linspace(0, words, threads + 1).astype(int).tolist()
+        self._parts = [slice(*pair) for pair in pairwise(edges)]
+        self._pool = ThreadPoolExecutor(threads)
 
-    pool = ThreadPoolExecutor(threads)
-    return lambda: [*pool.map(part, range(threads))].clear()
+    def __call__(self) -> None:
+        list(self._pool.map(lambda part: np.copyto(self.target[part], self.source[part]), self._parts))
 
 
 def race(
@@ -95,7 +97,7 @@ def race(
     best = {system: min(s for c, s in first.items() if c.system == system) for system in {c.system for c in first}}
     entered = [(c, loaded) for c, loaded in entered if first[c] <= SLOWER * best[c.system]]
 
-    copy = copy_of(rows * bytes_a_row, threads)
+    copy = Copy(rows * bytes_a_row, threads)
     seconds: dict[Competitor, list[float]] = {competitor: [] for competitor, _ in entered}
     copies: list[float] = []
 

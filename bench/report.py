@@ -33,7 +33,10 @@ def main(path: Path) -> None:
     from charts import draw
 
     pictures = [f"![{title}](results/{file.name})" for title, file in draw(result, CHARTS)]
-    PAGE.write_text(between(page, command, "\n\n".join([text.partition("\n\n")[0], *pictures, text.partition("\n\n")[2]])), encoding="utf-8")
+    PAGE.write_text(
+        between(page, command, "\n\n".join([text.partition("\n\n")[0], *pictures, text.partition("\n\n")[2]])),
+        encoding="utf-8",
+    )
 
 
 def between(page: str, command: str, text: str) -> str:
@@ -93,7 +96,15 @@ def overview(cases: Sequence[Case]) -> Iterator[str]:
                 f"{1 / case['limit']['times_ours']:.1f}",
             ]
         )
-    head = ("race", "rows", "threads", "yibao, M rows/s", "fastest other, M rows/s", "its time ÷ ours", "our time ÷ limit")
+    head = (
+        "race",
+        "rows",
+        "threads",
+        "yibao, M rows/s",
+        "fastest other, M rows/s",
+        "its time ÷ ours",
+        "our time ÷ limit",
+    )
     yield from table(head, rows)
 
 
@@ -159,14 +170,25 @@ def plain(cases: Sequence[Case]) -> Iterator[str]:
     rows = []
     for case in cases:
         known = {"group", "name", "ours", "rows", "threads", "competitors"}
-        more = [f"{key.replace('_', ' ')} {value:,}" for key, value in case.items() if key not in known and isinstance(value, int)]
+        more = [
+            f"{key.replace('_', ' ')} {value:,}"
+            for key, value in case.items()
+            if key not in known and isinstance(value, int)
+        ]
         more += [f"{case[key]:,} {key}" for key in ("rows", "threads") if isinstance(case.get(key), int)]
         own = case["ours"]
         words = case["name"].removeprefix("test_").replace("_", " ")
         rows.append([words, seconds(own["median"]), f"{seconds(own['min'])} – {seconds(own['max'])}", ", ".join(more)])
         for each in timed(case):
             least = f"{seconds(each['min'])} – {seconds(each['max'])}"
-            rows.append([f"{each['system']}: {each['way']}", seconds(each["median"]), least, times(each["times_ours"]) + " of ours"])
+            rows.append(
+                [
+                    f"{each['system']}: {each['way']}",
+                    seconds(each["median"]),
+                    least,
+                    times(each["times_ours"]) + " of ours",
+                ]
+            )
     yield from table(("case", "median", "least – most", ""), rows)
 
 
