@@ -11,7 +11,7 @@ import pytest
 import cases
 import duckdb_sql
 import files
-from race import ROUNDS, ROWS, SLOWER, THREADS, by_settlement, check
+from race import ROWS, SLOWER, THREADS, by_settlement, check, rounds_in
 
 COLUMNS = {"catastrophic": "catastrophic_paid_fen", "assistance": "assistance_paid_fen"}
 
@@ -22,7 +22,9 @@ def test_file_to_file(benchmark: Any, tmp_path: Path) -> None:
     path = tmp_path / "ledger.parquet"
     files.write(cases.three_layers(ROWS), path)
     out = tmp_path / "out"
+    start = time.perf_counter()
     files.ours_file_to_file(path, files.emptied(out), THREADS)
+    a_round = 2 * (time.perf_counter() - start)  # Parquet alone is about as much again
     ours = by_settlement(files.paid_in(out), COLUMNS, ROWS)
 
     entered = {way: files.duckdb_file_to_file(query, path, THREADS) for way, query in duckdb_sql.CONSTANT.items()}
@@ -35,6 +37,7 @@ def test_file_to_file(benchmark: Any, tmp_path: Path) -> None:
         check(ours, by_settlement(files.paid_in(out), COLUMNS, ROWS), f"DuckDB, {way}")
     del ours
     seconds: dict[str, list[float]] = {way: [] for way in entered if first[way] <= SLOWER * min(first.values())}
+    a_round += sum(first[way] for way in seconds)
     copies: list[float] = []
 
     def others() -> None:
@@ -49,7 +52,7 @@ def test_file_to_file(benchmark: Any, tmp_path: Path) -> None:
         copies.append(time.perf_counter() - start)
         files.emptied(out)
 
-    benchmark.pedantic(files.ours_file_to_file, (path, out, THREADS), setup=others, rounds=ROUNDS)
+    benchmark.pedantic(files.ours_file_to_file, (path, out, THREADS), setup=others, rounds=rounds_in(a_round))
     benchmark.extra_info |= {"rows": ROWS, "threads": THREADS, "codec": files.CODEC, "row_group": files.ROW_GROUP}
     benchmark.extra_info["limit"] = {"seconds": copies}
     benchmark.extra_info["competitors"] = [

@@ -10,7 +10,7 @@ import baselines
 import cases
 import yibao
 from elsewhere import elsewhere
-from race import ROUNDS, ROWS, THREADS, race
+from race import ROWS, THREADS, race
 
 SMALL = min(ROWS, 1_000_000)
 TINY = min(ROWS, 200_000)
@@ -23,7 +23,7 @@ def settle(rows: int, threads: int) -> Any:
     return yibao.settle_ledger(cases.one_layer(rows), policy, threads=threads, money="int64_fen").table
 
 
-def run(benchmark: Any, competitors: list[baselines.Competitor], rows: int, threads: int, rounds: int = ROUNDS) -> None:
+def run(benchmark: Any, competitors: list[baselines.Competitor], rows: int, threads: int) -> None:
     race(
         benchmark,
         lambda: settle(rows, threads),
@@ -33,7 +33,6 @@ def run(benchmark: Any, competitors: list[baselines.Competitor], rows: int, thre
         rows=rows,
         threads=threads,
         bytes_a_row=BYTES_A_ROW,
-        rounds=rounds,
     )
 
 
@@ -56,4 +55,4 @@ def test_arrays(benchmark: Any) -> None:
 
 @pytest.mark.benchmark(group="one layer, plain Python, one thread")
 def test_plain_python(benchmark: Any) -> None:
-    run(benchmark, baselines.LOOP, TINY, 1, rounds=3)
+    run(benchmark, baselines.LOOP, TINY, 1)

@@ -82,7 +82,7 @@ def _panel(panel: Any, case: Case, bars: Sequence[tuple[str, str, float]]) -> No
         panel.annotate(way, (rate, line), (10 + 6 * len(figure), 0), color=QUIET, size=7.5, **look)
     panel.set_yticks(range(len(bars)), [system for system, _, _ in bars])
     panel.set_ylim(max(len(bars), 3) - 0.4, -0.6)
-    panel.set_xlim(0, longest * 1.62)
+    panel.set_xlim(0, longest * 1.7)
     panel.set_xticks([])
     panel.tick_params(length=0)
     for side in ("top", "right", "bottom"):
