@@ -11,6 +11,10 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
 import arrays
 import duckdb_sql
 import polars_frames
@@ -42,3 +46,23 @@ LOOP = [Competitor("Python", "loop", arrays.lists, arrays.loop)]
 ONE_LAYER = [*_duckdb(duckdb_sql.ONE_LAYER), *_polars(polars_frames.ONE_LAYER)]
 CONSTANT = [*_duckdb(duckdb_sql.CONSTANT), *_polars(polars_frames.CONSTANT)]
 CHANGING = [*_duckdb(duckdb_sql.CHANGING), *_polars(polars_frames.CHANGING)]
+
+
+def pay_one_layer(
+    competitor: Competitor, person: NDArray[np.int64], time: NDArray[Any], base: NDArray[np.int64], threads: int
+) -> NDArray[np.int64]:
+    """Return what one of ONE_LAYER, NUMPY, PANDAS or LOOP pays each row, in the rows' order: fen for fen of base.
+
+    `time`: datetime64[us], no two rows of a person at the same.
+    """
+    rows = pa.array(np.arange(len(person)))
+    columns = {
+        "settlement_id": rows,
+        "person_id": pa.array(person),
+        "settled_at": pa.array(time),
+        "base": pa.array(base),
+    }
+    result = competitor.pay(competitor.load(pa.table(columns), threads))
+    paid = np.empty(len(person), dtype=np.int64)
+    paid[np.asarray(result["settlement_id"])] = np.asarray(result["catastrophic"])
+    return paid

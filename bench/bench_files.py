@@ -2,59 +2,49 @@
 
 from __future__ import annotations
 
-import time
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import baselines
 import cases
 import duckdb_sql
 import files
-from race import ROWS, SLOWER, THREADS, by_settlement, check, rounds_in
-
-COLUMNS = {"catastrophic": "catastrophic_paid_fen", "assistance": "assistance_paid_fen"}
+from race import ROWS, THREADS, race
 
 
 @pytest.mark.benchmark(group="file to file")
 def test_file_to_file(benchmark: Any, tmp_path: Path) -> None:
-    """Same codec, row groups and columns written; the files are in the page cache. The limit: Parquet alone, in pyarrow."""
-    path = tmp_path / "ledger.parquet"
-    files.write(cases.three_layers(ROWS), path)
+    """Same codec, row groups and columns written; files are in the page cache. The limit: Parquet alone, in pyarrow."""
     out = tmp_path / "out"
-    start = time.perf_counter()
-    files.ours_file_to_file(path, files.emptied(out), THREADS)
-    a_round = 2 * (time.perf_counter() - start)  # Parquet alone is about as much again
-    ours = by_settlement(files.paid_in(out), COLUMNS, ROWS)
 
-    entered = {way: files.duckdb_file_to_file(query, path, THREADS) for way, query in duckdb_sql.CONSTANT.items()}
-    first = {}
-    for way, pay in entered.items():
-        target = files.emptied(out)
-        start = time.perf_counter()
-        pay(target)
-        first[way] = time.perf_counter() - start
-        check(ours, by_settlement(files.paid_in(out), COLUMNS, ROWS), f"DuckDB, {way}")
-    del ours
-    seconds: dict[str, list[float]] = {way: [] for way in entered if first[way] <= SLOWER * min(first.values())}
-    a_round += sum(first[way] for way in seconds)
-    copies: list[float] = []
+    @cache
+    def ledger(rows: int) -> Path:
+        path = tmp_path / f"{rows}.parquet"
+        files.write(cases.three_layers(rows), path)
+        return path
 
-    def others() -> None:
-        for way in seconds:
-            target = files.emptied(out)
-            start = time.perf_counter()
-            entered[way](target)
-            seconds[way].append(time.perf_counter() - start)
-        files.emptied(out)
-        start = time.perf_counter()
-        files.copy_file(path, out, THREADS, files.OURS_READ)
-        copies.append(time.perf_counter() - start)
-        files.emptied(out)
+    def ours(rows: int) -> files.Paid:
+        files.ours_file_to_file(ledger(rows), files.emptied(out), THREADS)
+        return files.Paid(out)
 
-    benchmark.pedantic(files.ours_file_to_file, (path, out, THREADS), setup=others, rounds=rounds_in(a_round))
-    benchmark.extra_info |= {"rows": ROWS, "threads": THREADS, "codec": files.CODEC, "row_group": files.ROW_GROUP}
-    benchmark.extra_info["limit"] = {"seconds": copies}
-    benchmark.extra_info["competitors"] = [
-        {"system": "DuckDB", "way": way, "first": first[way], "seconds": seconds.get(way, [])} for way in entered
-    ]
+    def theirs(path: Path, query: str) -> files.Paid:
+        files.duckdb_file_to_file(query, path, files.emptied(out), THREADS)
+        return files.Paid(out)
+
+    race(
+        benchmark,
+        ours,
+        [
+            baselines.Competitor("DuckDB", way, lambda path, threads: path, partial(theirs, query=query))
+            for way, query in duckdb_sql.CONSTANT.items()
+        ],
+        ledger,
+        {"catastrophic": "catastrophic_paid_fen", "assistance": "assistance_paid_fen"},
+        rows=ROWS,
+        threads=THREADS,
+        limit=lambda: files.copy_file(ledger(ROWS), files.emptied(out), THREADS, files.OURS_READ),
+    )
+    benchmark.extra_info |= {"codec": files.CODEC, "row_group": files.ROW_GROUP}

@@ -11,24 +11,24 @@ import cases
 import yibao
 from race import ROUNDS, ROWS, THREADS, race
 
-LAYERS = ("catastrophic", "assistance")
+COLUMNS = {"catastrophic": "catastrophic_paid_fen", "assistance": "assistance_paid_fen"}
 BYTES_A_ROW = 5 * 8 + 1 + 2 * 8
 """Read: settlement, person, time, eligible fee, basic payment, category; written: two payments. What was paid is not counted."""
 
 
-def reaccount(categories: cases.Categories) -> yibao.Reaccount:
+def reaccount(rows: int, categories: cases.Categories) -> yibao.Reaccount:
     policy = yibao.load_policy("weihai-2019", parameters=cases.PARAMETERS)
-    ledger = cases.three_layers(ROWS, categories)
+    ledger = cases.three_layers(rows, categories)
     return yibao.reaccount(ledger, policy, missing_paid="zero", threads=THREADS, money="int64_fen")
 
 
 def run(benchmark: Any, competitors: list[baselines.Competitor], categories: cases.Categories) -> None:
     race(
         benchmark,
-        lambda: reaccount(categories).settled,
+        lambda rows: reaccount(rows, categories).settled,
         competitors,
-        cases.rival_input(cases.three_layers(ROWS, categories)),
-        LAYERS,
+        lambda rows: cases.rival_input(cases.three_layers(rows, categories)),
+        COLUMNS,
         rows=ROWS,
         threads=THREADS,
         bytes_a_row=BYTES_A_ROW,
@@ -52,11 +52,11 @@ def test_with_transfers(benchmark: Any) -> None:
     """Ours alone: transfers, lines, orders, decreases, held, unrouted."""
 
     def pay() -> None:
-        a = reaccount("constant")
+        a = reaccount(ROWS, "constant")
         for name in ("transfers", "transfer_lines", "payment_orders", "decreases", "held", "unrouted"):
             getattr(a, name)
 
-    summary = reaccount("constant").summary
+    summary = reaccount(ROWS, "constant").summary
     assert summary["payments"]["identity_violations"] == 0
     benchmark.pedantic(pay, rounds=ROUNDS)
     benchmark.extra_info |= {"rows": ROWS, "threads": THREADS, "transfers": summary["payments"]["transfers"]["count"]}

@@ -29,10 +29,11 @@ FIRST_DAY = np.datetime64("2019-01-01")
 DAY_SECONDS = 86_400
 YEAR_SECONDS = 243 * DAY_SECONDS
 MOST_FEN = 30_000_000
-"""A bill's upper end. Nobody's year comes near the yearly limit of 400,000 yuan, which SQL could not keep across categories."""
+"""A bill's upper end. With three layers nobody's year comes near the limit of 400,000 yuan, which SQL could not keep
+across categories."""
 
 
-def people(rows: int) -> int:
+def people_in(rows: int) -> int:
     """Return how many people a ledger of so many rows is about."""
     return max(1, rows // ROWS_PER_PERSON)
 
@@ -40,7 +41,7 @@ def people(rows: int) -> int:
 def _bills(rows: int, seed: int) -> tuple[Ints, Ints, Ints]:
     """Return each row's person, second of the year and total fee in fen, in no order."""
     rng = np.random.default_rng(seed)
-    person = rng.integers(0, people(rows), rows)
+    person = rng.integers(0, people_in(rows), rows)
     second = rng.integers(0, YEAR_SECONDS, rows)
     total = np.minimum(np.exp(rng.standard_normal(rows, dtype=np.float32) * 1.3 + 12), MOST_FEN).astype(np.int64)
     return person, _apart(person, second), total + 100
@@ -70,7 +71,7 @@ def _head(person: Ints, second: Ints, hardship: NDArray[np.bool_], seed: int) ->
     names = pa.array(["ordinary", "dibao"])
     return {
         "settlement_id": pa.array(np.random.default_rng([seed, 1]).permutation(rows)),
-        "person_id": pa.array(_national(people(rows), seed)[person]),
+        "person_id": pa.array(_national(people_in(rows), seed)[person]),
         "settled_at": pa.array((second * 1_000_000 + FIRST_DAY.astype("M8[us]").astype(np.int64)).view("M8[us]")),
         "service_date": pa.array(service).view(pa.date32()),
         "category": pa.DictionaryArray.from_arrays(pa.array(hardship.astype(np.int8)), names),
@@ -79,10 +80,13 @@ def _head(person: Ints, second: Ints, hardship: NDArray[np.bool_], seed: int) ->
 
 
 @cache
-def one_layer(rows: int, seed: int = 7) -> pa.Table:
-    """Return a ledger of ordinary people whose whole bills are the base of catastrophic insurance."""
+def one_layer(rows: int, everybody: bool = False, seed: int = 7) -> pa.Table:
+    """Return a ledger of ordinary people whose whole bills are the base of catastrophic insurance.
+
+    `everybody`: bills so large that nearly all are past the deductible.
+    """
     person, second, total = _bills(rows, seed)
-    base = pa.array(total * 38 // 100)
+    base = pa.array(total * (20 if everybody else 1) * 38 // 100)
     columns = _head(person, second, np.zeros(rows, dtype=np.bool_), seed)
     return pa.table({**columns, "total_fee_fen": base, "eligible_fee_fen": base})
 
@@ -95,7 +99,7 @@ def unpaid(rows: int, categories: Categories = "constant", seed: int = 7) -> pa.
     """
     person, second, total = _bills(rows, seed)
     rng = np.random.default_rng([seed, 2])
-    hardship = (rng.random(people(rows)) < 0.05)[person]
+    hardship = (rng.random(people_in(rows)) < 0.05)[person]
     if categories == "changing":
         hardship |= rng.random(rows) < 0.02
     eligible = total * rng.integers(70, 101, rows) // 100
@@ -127,11 +131,25 @@ def three_layers(rows: int, categories: Categories = "constant", seed: int = 7) 
 
 
 @cache
+def paid_ledger(rows: int, people: int) -> pa.Table:
+    """Return the ledger of `three_layers` as offices hold it, in decimals, its people numbered from 0."""
+    if people != people_in(rows):
+        raise ValueError(f"people: expected {people_in(rows)} for {rows} rows, got {people}")
+    ledger = three_layers(rows)
+    for index, name in enumerate(ledger.column_names):
+        if name == "person_id":
+            ledger = ledger.set_column(index, name, pa.array(_bills(rows, 7)[0]))
+        elif name.endswith("_fen"):
+            ledger = ledger.set_column(index, name.removesuffix("_fen"), money(ledger[name].to_numpy()))
+    return ledger.combine_chunks()
+
+
+@cache
 def city(rows: int, seed: int = 7) -> pa.Table:
     """Return an invented city's year: all care types and categories, levels, ages, fees outside the catalogue."""
     import yibao_datagen
 
-    ledger = yibao_datagen.city(people(rows), seed, reversals=False, rows=rows, shuffled=True)
+    ledger = yibao_datagen.city(people_in(rows), seed, reversals=False, rows=rows, shuffled=True)
     for index, field in enumerate(ledger.schema):
         if pa.types.is_decimal(field.type):
             fen = fen_of(ledger[field.name])
@@ -139,9 +157,15 @@ def city(rows: int, seed: int = 7) -> pa.Table:
     return ledger.combine_chunks()
 
 
-def fen_of(money: pa.ChunkedArray) -> Ints:
+def money(amounts_fen: Ints) -> pa.Array:
+    """Return fen as decimal128(18, 2)."""
+    pairs = np.stack([amounts_fen, amounts_fen >> 63], axis=1).copy()
+    return pa.Array.from_buffers(pa.decimal128(18, 2), len(amounts_fen), [None, pa.py_buffer(pairs)])
+
+
+def fen_of(amounts: pa.ChunkedArray) -> Ints:
     """Return decimal128(18, 2) without nulls as fen."""
-    array = money.combine_chunks()
+    array = amounts.combine_chunks()
     pairs = np.frombuffer(array.buffers()[1], dtype=np.int64)
     return pairs[2 * array.offset : 2 * (array.offset + len(array)) : 2].copy()
 

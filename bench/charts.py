@@ -11,7 +11,7 @@ import matplotlib
 matplotlib.use("svg")
 import matplotlib.pyplot as plt
 
-from report import SLOPE, best, count
+from report import SLOPE, best, count, place
 
 INK, QUIET, FAINT = "#1f2933", "#6b7785", "#d9dee3"
 COLOURS = {"yibao": "#0b7a75", "DuckDB": "#c9a227", "Polars": "#7a8fb8"}
@@ -33,7 +33,7 @@ Case = Mapping[str, Any]
 def draw(result: Mapping[str, Any], folder: Path) -> Iterator[tuple[str, Path]]:
     """Draw what a result has figures for; yield each picture's title and file."""
     command = result["command"]
-    races = [case for case in result["cases"] if "limit" in case]
+    races = sorted((case for case in result["cases"] if "limit" in case), key=lambda case: place(case["group"]))
     growing = [case for case in result["cases"] if case["group"] == SLOPE]
     with plt.rc_context(STYLE):
         if races:
@@ -91,7 +91,7 @@ def _panel(panel: Any, case: Case, bars: Sequence[tuple[str, str, float]]) -> No
     limit = case["rows"] / case["limit"]["median"] / 1e6
     what = "memory alone" if "bytes_a_row" in case else "Parquet alone"
     panel.set_title(f"{group[:1].upper()}{group[1:]}", loc="left", size=10, weight="bold", pad=16)
-    scale = f"{case['rows'] / 1e6:g} M rows, {count(case['threads'], 'thread')}; million rows/s; {what}: {limit:,.0f}"
+    scale = f"{case['rows'] / 1e6:g} M rows, {count(case['threads'], 'thread')}; million rows/s; {what}: {limit:,.{0 if limit >= 10 else 1}f}"
     panel.text(0, 1.04, scale, transform=panel.transAxes, color=QUIET, size=7.5)
 
 

@@ -18,11 +18,12 @@ YEAR = "over (partition by person_id order by settled_at rows unbounded precedin
 SO_FAR = "over (rows unbounded preceding)"
 
 
-def connect(ledger: pa.Table, threads: int) -> duckdb.DuckDBPyConnection:
-    """Return a connection that sees the Arrow table as `ledger`: faster here than a table of DuckDB's own."""
+def connect(ledger: pa.Table | None, threads: int) -> duckdb.DuckDBPyConnection:
+    """Return a connection that sees an Arrow table as `ledger`: faster here than a table of DuckDB's own."""
     connection = duckdb.connect()
     connection.execute(f"set threads to {threads}")
-    connection.register("ledger", ledger)
+    if ledger is not None:
+        connection.register("ledger", ledger)
     return connection
 
 

@@ -61,12 +61,12 @@ def _end(child: subprocess.Popen[str], folder: tempfile.TemporaryDirectory[str])
 
 def elsewhere(workload: str, system: str) -> list[Competitor]:
     """Return the competitors of a workload of `baselines`, those of one system moved to a process of their own."""
-    started: weakref.WeakValueDictionary[int, _Process] = weakref.WeakValueDictionary()
+    started: weakref.WeakValueDictionary[tuple[int, int], _Process] = weakref.WeakValueDictionary()
 
     def moved(index: int, competitor: Competitor) -> Competitor:
         def load(table: pa.Table, threads: int) -> _Process:
-            process = started.get(threads) or _Process(workload, table, threads)
-            started[threads] = process
+            process = started.get((threads, len(table))) or _Process(workload, table, threads)
+            started[threads, len(table)] = process
             process.tell(f"load {index}")
             return process
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -55,19 +54,15 @@ def ours_file_to_file(path: Path, out: Path, threads: int) -> None:
     write_parts(settled.select(list(WRITTEN)), out, threads)
 
 
-def duckdb_file_to_file(query: str, path: Path, threads: int) -> Callable[[Path], Any]:
-    """Return what re-accounts a file by one of DuckDB's queries and writes what is paid now to a folder."""
-    connection = duckdb_sql.connect(pa.table({"nothing": []}), threads)
+def duckdb_file_to_file(query: str, path: Path, out: Path, threads: int) -> None:
+    """Re-account a file by one of DuckDB's queries and write what is paid now."""
+    connection = duckdb_sql.connect(None, threads)
     connection.execute(
-        f"""create view rows as select settlement_id, person_id, settled_at, (category = 'dibao')::tinyint as hardship,
+        f"""create view ledger as select settlement_id, person_id, settled_at, (category = 'dibao')::tinyint as hardship,
             eligible_fee_fen as eligible, basic_paid_fen as basic from '{path}'"""
     )
-    connection.unregister("ledger")
-    connection.execute("create view ledger as from rows")
-    named = (
-        f"select settlement_id, catastrophic as catastrophic_paid_fen, assistance as assistance_paid_fen from ({query})"
-    )
-    return lambda out: connection.execute(duckdb_sql.copy_to(named, str(out), CODEC, ROW_GROUP))
+    named = f"select settlement_id, catastrophic as {WRITTEN[1]}, assistance as {WRITTEN[2]} from ({query})"
+    connection.execute(duckdb_sql.copy_to(named, str(out), CODEC, ROW_GROUP))
 
 
 def copy_file(path: Path, out: Path, threads: int, read: tuple[str, ...]) -> None:
@@ -85,6 +80,12 @@ def copy_file(path: Path, out: Path, threads: int, read: tuple[str, ...]) -> Non
         list(pool.map(part, range(threads)))
 
 
-def paid_in(out: Path) -> pa.Table:
-    """Return what a folder of results says."""
-    return pa.concat_tables([pq.read_table(file) for file in sorted(out.glob("*.parquet"))])
+class Paid:
+    """What a folder of results says, read when asked for."""
+
+    def __init__(self, out: Path) -> None:
+        self._files = sorted(out.glob("*.parquet"))
+
+    def __getitem__(self, name: str) -> Any:
+        column = {"catastrophic": WRITTEN[1], "assistance": WRITTEN[2]}.get(name, name)
+        return pa.concat_tables([pq.read_table(file, columns=[column]) for file in self._files])[column]

@@ -61,14 +61,14 @@ def case(benchmark: Mapping[str, Any]) -> dict[str, Any]:
     stats = benchmark["stats"]
     ours = extra.pop("seconds", None)
     own = figures(ours) if ours else {name: stats[name] for name in ("median", "min", "max", "rounds")}
-    competitors = extra.pop("competitors", [])
+    competitors = extra.pop("competitors", []) if "limit" in extra else []
     limit = extra.pop("limit", None)
     result = {"group": benchmark["group"], "name": benchmark["name"], **extra, "ours": own}
     if limit:
         result["limit"] = against(own, figures(limit["seconds"]))
     if competitors:
         result["competitors"] = [
-            {"system": each["system"], "way": each["way"], "first": each["first"]}
+            {"system": each["system"], "way": each["way"], "tried": each["tried"]}
             | (against(own, figures(each["seconds"])) if each["seconds"] else {})
             for each in competitors
         ]

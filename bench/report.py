@@ -16,6 +16,7 @@ HERE = Path(__file__).parent
 PAGE = HERE / "README.md"
 CHARTS = HERE / "results"
 SLOPE = "cost a row"
+ORDER = ("tiers", "one layer", "three layers", "the whole waterfall", "file to file", SLOPE, "one claim", "start-up")
 SECOND = (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6), ("ns", 1e-9))
 
 Case = Mapping[str, Any]
@@ -56,10 +57,10 @@ def lines(result: Mapping[str, Any]) -> Iterator[str]:
         f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB, {machine['system']}; {versions}; "
         f"commit {(result['commit'] or 'unknown')[:7]}{' with changes' if result['changed_since'] else ''}."
     )
-    raced = [case for case in result["cases"] if "limit" in case]
+    raced = sorted((case for case in result["cases"] if "limit" in case), key=lambda case: place(case["group"]))
     if raced:
         yield from ["", *overview(raced)]
-    for group in dict.fromkeys(case["group"] for case in result["cases"]):
+    for group in sorted(dict.fromkeys(case["group"] for case in result["cases"]), key=place):
         cases = [case for case in result["cases"] if case["group"] == group]
         yield from ["", f"### {group[:1].upper()}{group[1:]}", ""]
         if group == SLOPE:
@@ -69,6 +70,11 @@ def lines(result: Mapping[str, Any]) -> Iterator[str]:
                 yield from race(case)
         else:
             yield from plain(cases)
+
+
+def place(group: str) -> int:
+    """Return where a group stands: those of ORDER first."""
+    return next((index for index, begin in enumerate(ORDER) if group.startswith(begin)), len(ORDER))
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
@@ -123,7 +129,7 @@ def timed(case: Case) -> list[Mapping[str, Any]]:
 
 
 def race(case: Case) -> Iterator[str]:
-    """Yield a race: ours, all that were timed, the limit; then what was slower in the check."""
+    """Yield a race: ours, all that were timed, the limit; then what was slower when tried out."""
     moved = f", {case['bytes_a_row']} bytes a row" if "bytes_a_row" in case else ""
     yield f"{case['rows']:,} rows, {count(case['threads'], 'thread')}, {count(case['ours']['rounds'], 'round')}{moved}."
     yield ""
@@ -135,8 +141,8 @@ def race(case: Case) -> Iterator[str]:
     yield from table(("who", "way", "median", "least – most", "M rows/s", "its time ÷ ours"), rows)
     slower = [each for each in case.get("competitors", []) if "median" not in each]
     if slower:
-        listed = ", ".join(f"{each['system']} {each['way']} {seconds(each['first'])}" for each in slower)
-        yield from ["", f"Slower in the check: {listed}."]
+        listed = ", ".join(f"{each['system']} {each['way']} {seconds(each['tried'])}" for each in slower)
+        yield from ["", f"Slower on {case['tried_rows']:,} rows, not raced: {listed}."]
 
 
 def figures(case: Case, figure: Mapping[str, Any]) -> list[str]:
@@ -166,30 +172,31 @@ def slope(cases: Sequence[Case]) -> Iterator[str]:
 
 
 def plain(cases: Sequence[Case]) -> Iterator[str]:
-    """Yield cases that nobody else takes part in; what they say beside their times stands behind."""
+    """Yield cases that are no race; what they say beside their times stands behind."""
     rows = []
     for case in cases:
-        known = {"group", "name", "ours", "rows", "threads", "competitors"}
-        more = [
-            f"{key.replace('_', ' ')} {value:,}"
-            for key, value in case.items()
-            if key not in known and isinstance(value, int)
-        ]
-        more += [f"{case[key]:,} {key}" for key in ("rows", "threads") if isinstance(case.get(key), int)]
         own = case["ours"]
+        more = [said(key, value) for key, value in case.items() if key not in ("group", "name", "ours", "rows")]
         words = case["name"].removeprefix("test_").replace("_", " ")
-        rows.append([words, seconds(own["median"]), f"{seconds(own['min'])} – {seconds(own['max'])}", ", ".join(more)])
-        for each in timed(case):
-            least = f"{seconds(each['min'])} – {seconds(each['max'])}"
-            rows.append(
-                [
-                    f"{each['system']}: {each['way']}",
-                    seconds(each["median"]),
-                    least,
-                    times(each["times_ours"]) + " of ours",
-                ]
-            )
-    yield from table(("case", "median", "least – most", ""), rows)
+        has_rows = isinstance(case.get("rows"), int)
+        speed = [f"{case['rows']:,}", rate(case, own)] if has_rows else ["", ""]
+        rows.append(
+            [
+                words,
+                seconds(own["median"]),
+                f"{seconds(own['min'])} – {seconds(own['max'])}",
+                *speed,
+                ", ".join(filter(None, more)),
+            ]
+        )
+    yield from table(("case", "median", "least – most", "rows", "M rows/s", "more"), rows)
+
+
+def said(key: str, value: Any) -> str:
+    """Return what a case says beside its times, in words; nothing for what is no number."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return ""
+    return f"{key.replace('_', ' ')} {value:,}" if isinstance(value, int) else f"{key.replace('_', ' ')} {value:.3g}"
 
 
 def name(entry: Mapping[str, Any]) -> str:
