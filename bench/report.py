@@ -33,11 +33,9 @@ def main(path: Path) -> None:
         return
     from charts import draw
 
-    pictures = [f"![{title}](results/{file.name})" for title, file in draw(result, CHARTS)]
-    PAGE.write_text(
-        between(page, command, "\n\n".join([text.partition("\n\n")[0], *pictures, text.partition("\n\n")[2]])),
-        encoding="utf-8",
-    )
+    title, _, rest = text.partition("\n\n")
+    pictures = [f"![{what}](results/{file.name})" for what, file in draw(result, CHARTS)]
+    PAGE.write_text(between(page, command, "\n\n".join([title, *pictures, rest])), encoding="utf-8")
 
 
 def between(page: str, command: str, text: str) -> str:
