@@ -7,10 +7,13 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 INSTALL := $(PIP) install --quiet --quiet --editable
 PARAMETERS := data_gen/demo/parameters.toml
 SMALL := -m "not big"
+BENCHES := $(wildcard bench/bench_*.py)
+BENCH := PYTHONPATH=bench $(BIN)/pytest -p recording --override-ini=addopts=--import-mode=importlib \
+	--benchmark-only --benchmark-columns=min,median,max,rounds -W default
 
 export PIP_ROOT_USER_ACTION := ignore
 
-.PHONY: help demo test test-nojit test-bounds wheel-check check format bench clean
+.PHONY: help demo test test-nojit test-bounds wheel-check check format bench bench-quick bench-large clean
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -22,7 +25,9 @@ help:
 	@echo "make wheel-check  build the wheel, run the tests against it elsewhere"
 	@echo "make check        lint, formatting, types"
 	@echo "make format       format the code"
-	@echo "make bench        measure the speed"
+	@echo "make bench        measure the speed against others, write tables and charts to bench/README.md"
+	@echo "make bench-quick  the same with few rows, print the tables"
+	@echo "make bench-large  what a row costs in up to 100 million rows"
 	@echo "make clean        remove all that these commands made, $(VENV) too"
 
 # A stamp file says what is installed; a changed pyproject.toml installs again.
@@ -34,7 +39,7 @@ $(VENV)/.made:
 	@touch $@
 
 $(VENV)/.cli: EXTRAS := cli
-$(VENV)/.test: EXTRAS := cli,test
+$(VENV)/.test: EXTRAS := cli,test,bench
 $(VENV)/.lint: EXTRAS := cli,test,bench,lint
 $(VENV)/.bench: EXTRAS := cli,test,bench
 $(VENV)/.cli $(VENV)/.test $(VENV)/.lint $(VENV)/.bench: pyproject.toml | $(VENV)/.made
@@ -81,9 +86,20 @@ format: $(VENV)/.lint
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
+# Results stand in bench/results, tables and charts in bench/README.md; bench-quick only prints its own.
 bench: $(VENV)/.bench
-	@$(BIN)/pytest bench/bench_*.py --override-ini=addopts=--import-mode=importlib \
-		--override-ini=pythonpath=bench --benchmark-only -W default
+	@YIBAO_BENCH_COMMAND=$@ $(BENCH) $(BENCHES) --benchmark-json=bench/results/$@.json
+	@$(BIN)/python bench/report.py bench/results/$@.json
+
+bench-quick: $(VENV)/.bench
+	@YIBAO_BENCH_COMMAND=$@ YIBAO_BENCH_ROWS=200000 YIBAO_BENCH_ROUNDS=3 YIBAO_BENCH_SIZES="50000 200000" \
+		$(BENCH) $(filter-out %startup.py,$(BENCHES)) --benchmark-json=bench/results/$@.json
+	@$(BIN)/python bench/report.py bench/results/$@.json
+
+bench-large: $(VENV)/.bench
+	@YIBAO_BENCH_COMMAND=$@ YIBAO_BENCH_SIZES="1000000 3000000 10000000 30000000 100000000" \
+		$(BENCH) bench/bench_slope.py --benchmark-json=bench/results/$@.json
+	@$(BIN)/python bench/report.py bench/results/$@.json
 
 clean:
 	rm -rf $(VENV) demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks .coverage

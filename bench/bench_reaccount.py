@@ -1,68 +1,62 @@
-"""The re-accounting of five million rows in memory, shuffled in time, with assistance parameters.
-
-Each case first checks that both sides pay the same, then times. Run with `make bench`; figures are medians.
-"""
+"""Re-accounting in memory: basic insurance recorded, catastrophic insurance and assistance computed, then compared."""
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
 import pytest
 
 import baselines
 import cases
 import yibao
+from race import ROUNDS, ROWS, THREADS, race
 
-ROWS = int(os.environ.get("YIBAO_BENCH_ROWS", "5000000"))
-THREADS = len(os.sched_getaffinity(0))
-
-
-@pytest.fixture(scope="module")
-def ledger() -> pa.Table:
-    return cases.paid_ledger(ROWS, ROWS // 5)
+COLUMNS = {"catastrophic": "catastrophic_paid_fen", "assistance": "assistance_paid_fen"}
+BYTES_A_ROW = 5 * 8 + 1 + 2 * 8
+"""Read: settlement, person, time, eligible fee, basic payment, category; written: two payments. What was paid is not counted."""
 
 
-@pytest.fixture(scope="module")
-def policy() -> Any:
-    return yibao.load_policy("weihai-2019", parameters=cases.PARAMETERS)
+def reaccount(rows: int, categories: cases.Categories) -> yibao.Reaccount:
+    policy = yibao.load_policy("weihai-2019", parameters=cases.PARAMETERS)
+    ledger = cases.three_layers(rows, categories)
+    return yibao.reaccount(ledger, policy, missing_paid="zero", threads=THREADS, money="int64_fen")
 
 
-def reaccount(ledger: pa.Table, policy: Any) -> yibao.Reaccount:
-    return yibao.reaccount(ledger, policy, missing_paid="zero", threads=THREADS)
+def run(benchmark: Any, competitors: list[baselines.Competitor], categories: cases.Categories) -> None:
+    race(
+        benchmark,
+        lambda rows: reaccount(rows, categories).settled,
+        competitors,
+        lambda rows: cases.rival_input(cases.three_layers(rows, categories)),
+        COLUMNS,
+        rows=ROWS,
+        threads=THREADS,
+        bytes_a_row=BYTES_A_ROW,
+    )
 
 
-def with_transfers(ledger: pa.Table, policy: Any) -> yibao.Reaccount:
-    a = reaccount(ledger, policy)
-    for name in ("transfers", "transfer_lines", "payment_orders", "decreases", "held", "unrouted"):
-        getattr(a, name)
-    return a
+@pytest.mark.benchmark(group="three layers, constant categories")
+def test_constant_categories(benchmark: Any) -> None:
+    """The layers telescope: SQL needs one running total."""
+    run(benchmark, baselines.CONSTANT, "constant")
 
 
-@pytest.mark.benchmark(group="re-accounting, in memory")
-def test_reaccount(benchmark: Any, ledger: pa.Table, policy: Any) -> None:
-    benchmark.extra_info["rows"] = ROWS
-    a = benchmark.pedantic(reaccount, (ledger, policy), rounds=7, warmup_rounds=2)
-    assert a.summary["payments"]["identity_violations"] == 0
+@pytest.mark.benchmark(group="three layers, changing categories")
+def test_changing_categories(benchmark: Any) -> None:
+    """Each layer must be paid before the next one's total is known."""
+    run(benchmark, baselines.CHANGING, "changing")
 
 
-@pytest.mark.benchmark(group="re-accounting, in memory")
-def test_reaccount_with_transfers(benchmark: Any, ledger: pa.Table, policy: Any) -> None:
-    benchmark.extra_info["rows"] = ROWS
-    a = benchmark.pedantic(with_transfers, (ledger, policy), rounds=5, warmup_rounds=1)
-    benchmark.extra_info["transfers"] = len(a.transfers)
-    benchmark.extra_info["decreases"] = len(a.decreases)
+@pytest.mark.benchmark(group="three layers, with every payment table")
+def test_with_transfers(benchmark: Any) -> None:
+    """Ours alone: transfers, lines, orders, decreases, held, unrouted."""
 
+    def pay() -> None:
+        a = reaccount(ROWS, "constant")
+        for name in ("transfers", "transfer_lines", "payment_orders", "decreases", "held", "unrouted"):
+            getattr(a, name)
 
-@pytest.mark.benchmark(group="re-accounting, in memory")
-def test_duckdb_windows(benchmark: Any, ledger: pa.Table, policy: Any) -> None:
-    """The new payments alone (no differences, no transfers, no checks), in one query of chained windows."""
-    benchmark.extra_info["rows"] = ROWS
-    theirs = benchmark.pedantic(baselines.duckdb_three_layers, (ledger, THREADS), rounds=3, warmup_rounds=1)
-    ours = reaccount(ledger, policy).settled.select(["settlement_id", "catastrophic_paid", "assistance_paid"])
-    ours, theirs = ours.sort_by("settlement_id"), theirs.sort_by("settlement_id")
-    for name in ("catastrophic", "assistance"):
-        fen = pc.cast(pc.multiply(ours[f"{name}_paid"], pa.scalar(100)), pa.decimal128(38, 2)).cast(pa.int64())
-        assert fen.combine_chunks().equals(theirs[name].cast(pa.int64()).combine_chunks()), name
+    summary = reaccount(ROWS, "constant").summary
+    assert summary["payments"]["identity_violations"] == 0
+    benchmark.pedantic(pay, rounds=ROUNDS)
+    benchmark.extra_info |= {"rows": ROWS, "threads": THREADS, "transfers": summary["payments"]["transfers"]["count"]}

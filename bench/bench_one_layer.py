@@ -1,0 +1,66 @@
+"""One layer: catastrophic insurance of ordinary people, rows in no order, each person's year in time order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import baselines
+import cases
+import yibao
+from elsewhere import elsewhere
+from race import ROWS, THREADS, race
+
+SMALL = min(ROWS, 1_000_000)
+TINY = min(ROWS, 200_000)
+BYTES_A_ROW = 5 * 8
+"""Read: settlement, person, time, base; written: the payment."""
+
+POLICY = "weihai-2019"
+
+
+def run(
+    benchmark: Any, competitors: list[baselines.Competitor], rows: int, threads: int, everybody: bool = False
+) -> None:
+    policy = yibao.load_policy(POLICY, parameters=cases.PARAMETERS)
+    race(
+        benchmark,
+        lambda rows: (
+            yibao.settle_ledger(cases.one_layer(rows, everybody), policy, threads=threads, money="int64_fen").table
+        ),
+        competitors,
+        lambda rows: cases.rival_input(cases.one_layer(rows, everybody)),
+        {"catastrophic": "catastrophic_paid_fen"},
+        rows=rows,
+        threads=threads,
+        bytes_a_row=BYTES_A_ROW,
+    )
+
+
+@pytest.mark.benchmark(group="one layer, one thread")
+def test_one_thread(benchmark: Any) -> None:
+    """Polars does it in a process of its own: its threads are chosen once a process."""
+    run(benchmark, elsewhere("ONE_LAYER", "Polars"), ROWS, 1)
+
+
+@pytest.mark.benchmark(group="one layer, all threads")
+@pytest.mark.skipif(THREADS == 1, reason="one core")
+def test_all_threads(benchmark: Any) -> None:
+    run(benchmark, baselines.ONE_LAYER, ROWS, THREADS)
+
+
+@pytest.mark.benchmark(group="one layer, nearly everybody is paid")
+def test_everybody(benchmark: Any) -> None:
+    """Bases so large that a filter leaves nearly all rows."""
+    run(benchmark, baselines.ONE_LAYER, ROWS, THREADS, everybody=True)
+
+
+@pytest.mark.benchmark(group="one layer, arrays and frames, one thread")
+def test_arrays(benchmark: Any) -> None:
+    run(benchmark, [*baselines.NUMPY, *baselines.PANDAS], SMALL, 1)
+
+
+@pytest.mark.benchmark(group="one layer, plain Python, one thread")
+def test_plain_python(benchmark: Any) -> None:
+    run(benchmark, baselines.LOOP, TINY, 1)
