@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from yibao import memory
 from yibao.ids import words
 from yibao_core.errors import LedgerError
 from yibao_core.money import NOT_FEN, NULL_FEN, ROW_MAX_FEN
@@ -159,7 +160,7 @@ def from_fen(
         return pa.Array.from_buffers(pa.int64(), len(amounts), [validity, pa.py_buffer(amounts)], nulls)
     if money == "decimal64":
         return pa.Array.from_buffers(pa.decimal64(18, 2), len(amounts), [validity, pa.py_buffer(amounts)], nulls)
-    pairs = np.empty((len(amounts), 2), dtype=np.int64)
+    pairs = memory.words(2 * len(amounts)).reshape(-1, 2)
     pairs[:, 0] = amounts
     np.right_shift(amounts, 63, out=pairs[:, 1])
     return pa.Array.from_buffers(pa.decimal128(18, 2), len(amounts), [validity, pa.py_buffer(pairs)], nulls)

@@ -85,12 +85,18 @@ def row_results(settled: Settled, prepared: Prepared, with_category: bool) -> Ro
 def settled_table(ledger: pa.Table, results: RowResults, labels: Labels) -> pa.Table:
     """Return the rows of a ledger with their payments, status, flags and policy; see `LedgerResult.table`."""
     rejected = results.status != 0
-    nothing = np.zeros(len(rejected), dtype=np.int64)
+    nothing = None  # one column for all layers that pay nobody
     new: dict[str, Any] = {}
     if labels.with_category:
         new["category"] = category_texts(results.category_mask)
     for layer, paid in zip(LAYERS, PAID, strict=True):
-        new[labels.money_name(paid)] = from_fen(results.paid.get(layer, nothing), labels.money, rejected)
+        amounts = results.paid.get(layer)
+        if amounts is not None:
+            new[labels.money_name(paid)] = from_fen(amounts, labels.money, rejected)
+            continue
+        if nothing is None:
+            nothing = from_fen(np.zeros(len(rejected), dtype=np.int64), labels.money, rejected)
+        new[labels.money_name(paid)] = nothing
     new[labels.money_name("personal_paid")] = from_fen(results.personal, labels.money, rejected)
     if labels.counts_stays:
         borne, number = results.deductible, results.stay_number
