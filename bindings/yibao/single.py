@@ -1,70 +1,134 @@
-"""One claim: a mapping in, a Settlement out. The same kernel as for ledgers, with its trace."""
+"""One claim: a mapping in, a Settlement out. The same kernel as for ledgers, with its trace.
+
+Most claims are read to integers and go through one call of the kernel. What is not plain (a reversal, a stay of an
+episode, a cell that must be judged) goes through a table of one row, which also words every refusal.
+"""
 
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from functools import cached_property
 from numbers import Integral
-from typing import Any
+from struct import error as StructError
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
+from yibao.accounts import Account, Accounts, Held, grouped, in_order, words_of
 from yibao.balances import Balances
 from yibao.book import as_book
+from yibao.claim_form import EPOCH, FORMS_MAX, Form
 from yibao.columns import prepare
 from yibao.explanation import LayerTrace, explain_trace, read_trace
 from yibao.ledger import KNOWN, PAID, UNITED, Ledger
 from yibao.money import yuan
 from yibao.result import LedgerResult
-from yibao.run import run
+from yibao.run import compiled, run
 from yibao.settlement import settled_history
-from yibao_core.errors import ClaimError
+from yibao_core.compiler import accounts_of
+from yibao_core.errors import ClaimError, PolicyError
 from yibao_core.money import NULL_FEN
+from yibao_core.one import NO_SLOT, RESULT_BALANCES, RESULT_FLAGS, RESULT_KEY, RESULT_LEFT, RESULT_POLICY, RESULT_STAY, settle_one
 from yibao_core.policy import LAYERS, Policy
-from yibao_core.records import FLAGS
+from yibao_core.records import FLAGS, NO_STAY, NUMBER_NONE, SHIFT_BORNE
 
-Account = tuple[int, int, str] | tuple[int, int, str, str | int]
-Accounts = Mapping[Account, tuple[Decimal, Decimal | int]]
-"""(benefit year, insured city, account) → (cumulative base, paid), yuan. Of the account that counts stays: (deductible
-borne, number of stays), with one more entry (year, city, account, episode id) for each episode."""
+BOOKS_MAX = 64
+
+
+class Outcome(NamedTuple):
+    """What a settled claim has come to, in fen."""
+
+    paid_fen: Sequence[int]  # layer by layer
+    personal_fen: int
+    flags: int
+    borne_fen: int | None
+    stay_number: int | None
+    policy: Policy | None
 
 
 class Settlement:
-    """What one claim is paid, layer by layer, in Decimal yuan; what a counted stay bore of its deductible, and its number."""
+    """What one claim is paid, layer by layer, in Decimal yuan; what a counted stay bore of its deductible, and its number.
 
-    def __init__(self, claim: Mapping[str, Any], result: LedgerResult, opening: Accounts) -> None:
-        self._result = result
+    Everything is made when it is asked for.
+    """
+
+    claim: dict[str, Any]
+
+    def __init__(
+        self, claim: Mapping[str, Any], before: Accounts | Held, form: Form | None, told: "LedgerResult | bytes"
+    ) -> None:
+        """`told`: the kernel's results for claims of a form, else those of a ledger of one row."""
         self.claim = dict(claim)
-        self.opening: Accounts = opening
-        settled = result._settled
-        self.paid = {
-            layer: yuan(settled.paid_fen[layer][0]) if layer in settled.paid_fen else yuan(0) for layer in LAYERS
-        }
-        self.personal_paid = yuan(settled.personal_fen[0])
-        self.flags = tuple(name for bit, name in enumerate(FLAGS) if int(settled.flags[0]) >> bit & 1)
-        counted = len(settled.stay_number) > 0 and settled.deductible_fen[0] != NULL_FEN
-        self.deductible_borne = yuan(settled.deductible_fen[0]) if counted else None
-        self.stay_number = int(settled.stay_number[0]) if counted and settled.stay_number[0] >= 0 else None
-        index = int(settled.policy[0])
-        self.policy = result._book.policies[index] if index < len(result._book.policies) else None
+        self._before = before
+        self._form = form
+        self._told = told
+
+    @cached_property
+    def opening(self) -> Accounts:
+        """The balances before the claim."""
+        return self._before.accounts() if isinstance(self._before, Held) else self._before
+
+    @cached_property
+    def _outcome(self) -> Outcome:
+        if isinstance(self._told, LedgerResult):
+            return _outcome_of_row(self._told)
+        assert self._form is not None
+        return outcome_of(self._form, self._told)
+
+    @cached_property
+    def paid(self) -> dict[str, Decimal]:
+        """The payment of each layer."""
+        return {layer: yuan(amount) for layer, amount in zip(LAYERS, self._outcome.paid_fen, strict=True)}
+
+    @cached_property
+    def personal_paid(self) -> Decimal:
+        """What is left to the person."""
+        return yuan(self._outcome.personal_fen)
+
+    @cached_property
+    def flags(self) -> tuple[str, ...]:
+        """What is remarkable about the claim, in alphabetical order."""
+        return tuple(name for bit, name in enumerate(FLAGS) if self._outcome.flags >> bit & 1)
+
+    @cached_property
+    def deductible_borne(self) -> Decimal | None:
+        """What a counted stay bore of its deductible, None for any other claim."""
+        return None if self._outcome.borne_fen is None else yuan(self._outcome.borne_fen)
+
+    @property
+    def stay_number(self) -> int | None:
+        """The number of a counted stay in the year; 0: it went on with an episode."""
+        return self._outcome.stay_number
+
+    @property
+    def policy(self) -> Policy | None:
+        """The policy that settled the claim."""
+        return self._outcome.policy
 
     @cached_property
     def closing(self) -> Accounts:
         """The balances after the claim, to be passed as `opening` of the person's next one."""
-        balances: dict[Account, tuple[Decimal, Decimal | int]] = {}
-        for row in self._result.closing.to_pylist():
-            key = (row["benefit_year"], row["insured_city"], row["account"])
-            stays = row.get("stays")
-            second = row["paid"] if stays is None else stays
-            episode = row.get("episode_id")
-            balances[key if episode is None else (*key, episode)] = (row["base"], second)
-        return balances
+        if isinstance(self._told, LedgerResult):
+            return _closing_of_row(self._told)
+        assert self._form is not None
+        form, numbers = self._form, self._form.numbers(self._told)
+        groups = grouped(self.opening)
+        own = groups.setdefault(numbers[RESULT_KEY], {})
+        for name, at in form.account_at.items():
+            own[name] = (numbers[RESULT_BALANCES + at], numbers[RESULT_BALANCES + at + 1], name in form.plan.meters)
+        known = {account for entries in grouped(self.opening).values() for account in entries}
+        brought = tuple(name for name in accounts_of(form.book) if name in known)
+        return in_order(groups, compiled(form.book, form.recorded, frozenset(), brought).accounts)
 
     @cached_property
     def trace(self) -> tuple[LayerTrace, ...]:
         """What the kernel did, layer by layer in its order; empty for a reversal, which mirrors its original."""
-        return read_trace(self._result._settled.trace, self._result._book)
+        told = self._told
+        if not isinstance(told, LedgerResult):
+            assert self._form is not None
+            told = settle_row(self.claim, self._form.book, self.opening, None)
+        return read_trace(told._settled.trace, told._book)
 
     def explain(self) -> str:
         """Return the trace in words, with the articles."""
@@ -87,7 +151,163 @@ def settle(
     `opening`: the `closing` of the person's last settlement. `original`: for a reversal, the Settlement (or the row as
     settled) that it cancels. Raises ClaimError with the reject code where a ledger would reject the row.
     """
-    book = as_book(policy)
+    if original is None:
+        known = _BOOKS.get(id(policy))
+        if known is None or known.given is not policy:
+            known = _known_book(policy)
+        if known is not None:
+            settled = known.settle(claim, opening)
+            if settled is not None:
+                return settled
+    told = settle_row(claim, as_book(policy), opening, original)
+    return Settlement(claim, dict(opening or {}), None, told)
+
+
+class _Book:
+    """One policy, and the forms of claims that were seen under it."""
+
+    def __init__(self, given: Policy) -> None:
+        self.given = given
+        self._book = as_book(given)
+        self._forms: dict[tuple[str, ...], Form | None] = {}
+
+    def settle(self, claim: Mapping[str, Any], opening: Accounts | None) -> Settlement | None:
+        """Return the claim settled, None where it needs a table."""
+        columns = tuple(claim)
+        form = self._forms.get(columns)
+        if form is None:
+            form = self._form(columns)
+            if form is None:
+                return None
+        read = form.read(claim)
+        if read is None:
+            return None
+        key, balances = 0, form.no_balances
+        if opening:
+            brought = _brought(form, read, opening)
+            if brought is None:
+                return None
+            key, balances = brought
+        desk = form.desk()
+        try:
+            form.put_with_slot(desk[1], form.claim_at, form.own_slot, 0, *read, key, NO_SLOT, *balances)
+        except StructError:  # an amount beyond 64 bits
+            return None
+        if settle_one(form.plan.words, desk[0], desk[0]):
+            form.give_back(desk)
+            return None
+        told: bytes = form.take(desk[1], form.result_at)[0]
+        form.give_back(desk)
+        return Settlement(claim, dict(opening) if opening else {}, form, told)
+
+    def _form(self, columns: tuple[str, ...]) -> Form | None:
+        if columns not in self._forms:
+            if len(self._forms) >= FORMS_MAX:
+                self._forms.clear()
+            self._forms[columns] = form_of(self._book, columns)
+        return self._forms[columns]
+
+
+_BOOKS: dict[int, _Book] = {}
+
+
+def _known_book(policy: Any) -> _Book | None:
+    """Return what is kept of a policy, made new where it is seen first; None for what is no single policy."""
+    if not isinstance(policy, Policy):
+        return None
+    if len(_BOOKS) >= BOOKS_MAX:
+        _BOOKS.clear()
+    _BOOKS[id(policy)] = book = _Book(policy)  # holds the policy, so that no other can get its id
+    return book
+
+
+def form_of(book: tuple[Policy, ...], columns: tuple[str, ...], first: tuple[str, ...] = ()) -> Form | None:
+    """Return the form of claims with these columns, None where they need a table."""
+    try:
+        return Form(book, columns, first)
+    except (ValueError, PolicyError):
+        return None
+
+
+def _brought(form: Form, read: Sequence[int], opening: Accounts) -> tuple[int, list[int]] | None:
+    """Return the claim's benefit year and city, and the balances that the opening holds for them; None where they need a
+    closer look."""
+    if form.by_settled is None:
+        return None
+    year = date.fromordinal(read[form.by_settled] + EPOCH).year
+    city = read[4] // 100
+    balances = [0] * form.words
+    for account, pair in opening.items():
+        if len(account) != 3:
+            return None
+        name = account[2]
+        if account[0] == year and account[1] == city:
+            at = form.account_at.get(name)
+        elif _is_year_and_city(account):
+            at = None
+        else:
+            return None
+        words = words_of(pair)
+        if words is None or words[2] is not (name in form.plan.meters):
+            return None
+        if at is not None:
+            balances[at], balances[at + 1] = words[0], words[1]
+        elif name not in form.names:
+            return None
+    return year * 10_000 + city, balances
+
+
+def _is_year_and_city(account: Account) -> bool:
+    year, city = account[0], account[1]
+    return type(year) is int and type(city) is int and 1_000 <= year <= 9_999 and 0 <= city <= 9_999
+
+
+def outcome_of(form: Form, told: bytes) -> Outcome:
+    """Return what the kernel's results say."""
+    numbers = form.numbers(told)
+    stay = numbers[RESULT_STAY]
+    return Outcome(
+        numbers[: len(LAYERS)],
+        numbers[RESULT_LEFT],
+        numbers[RESULT_FLAGS],
+        None if stay == NO_STAY else stay >> SHIFT_BORNE,
+        None if stay == NO_STAY else stay & NUMBER_NONE,
+        form.plan.policies[numbers[RESULT_POLICY]],
+    )
+
+
+def _outcome_of_row(result: LedgerResult) -> Outcome:
+    settled = result._settled
+    counted = len(settled.stay_number) > 0 and settled.deductible_fen[0] != NULL_FEN
+    index, policies = int(settled.policy[0]), result._book.policies
+    return Outcome(
+        [int(settled.paid_fen[layer][0]) if layer in settled.paid_fen else 0 for layer in LAYERS],
+        int(settled.personal_fen[0]),
+        int(settled.flags[0]),
+        int(settled.deductible_fen[0]) if counted else None,
+        int(settled.stay_number[0]) if counted and settled.stay_number[0] >= 0 else None,
+        policies[index] if index < len(policies) else None,
+    )
+
+
+def _closing_of_row(result: LedgerResult) -> Accounts:
+    balances: dict[Account, tuple[Decimal, Decimal | int]] = {}
+    for row in result.closing.to_pylist():
+        key = (row["benefit_year"], row["insured_city"], row["account"])
+        stays = row.get("stays")
+        second = row["paid"] if stays is None else stays
+        episode = row.get("episode_id")
+        balances[key if episode is None else (*key, episode)] = (row["base"], second)
+    return balances
+
+
+def settle_row(
+    claim: Mapping[str, Any],
+    book: tuple[Policy, ...],
+    opening: Accounts | None,
+    original: "Settlement | Mapping[str, Any] | None",
+) -> LedgerResult:
+    """Return a claim settled as a ledger of one row, with its trace. ClaimError where it is rejected."""
     ledger = Ledger(claim_table(claim))
     history = None
     if original is not None:
@@ -112,7 +332,7 @@ def settle(
     if settled.status[0]:
         reject = result.rejects.to_pylist()[0]
         raise ClaimError(reject["code"], f"{reject['column']}: got {reject['value']}")
-    return Settlement(claim, result, dict(opening or {}))
+    return result
 
 
 def claim_table(claim: Mapping[str, Any]) -> pa.Table:
