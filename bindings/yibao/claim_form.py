@@ -21,8 +21,9 @@ from yibao.ledger import KNOWN, PAID, UNITED
 from yibao.run import compiled
 from yibao.stays import place_of
 from yibao.words import care_index, category_mask, level_index
-from yibao_core.calendar import NO_DAY
+from yibao_core.calendar import NO_DAY, years_of_days
 from yibao_core.compiler import accounts_of
+from yibao_core.errors import PolicyError
 from yibao_core.intake import DAY_US, MONEY_COLUMNS
 from yibao_core.money import NULL_FEN
 from yibao_core.one import CLAIM_MONEY, DESK_CLAIM, RESULT_BALANCES, SLOT_BALANCES, new_desk, result_of, slot_of
@@ -32,12 +33,9 @@ from yibao_core.policy import LAYERS, LEVELS, Policy
 ALWAYS = ("settlement_id", "person_id", "settled_at", "service_date", "category", "care_type")
 EPOCH = date(1970, 1, 1).toordinal()
 NOWHERE = place_of(-1, 0, 0)
+YEARS = years_of_days().tolist()
 TEXTS_MAX = 10_000  # so many different texts of one kind are remembered
 FORMS_MAX = 256
-
-Read = tuple[int, ...]
-"""Day of service and of settlement, categories, care type, region, day of birth, place, then the form's amounts."""
-
 
 class Memory(dict[str, int]):
     """What texts mean, each asked once; a text that means nothing is not kept."""
@@ -68,31 +66,24 @@ def _known(code: int) -> int | None:
 CARES = Memory(lambda text: _known(care_index(text)))
 
 
-def plain_fen(text: str) -> int | None:
-    """Return the fen of a text such as "60000.00" or "60000", None for one in another shape."""
-    if len(text) > 3 and text[-3] == ".":
-        digits = text.replace(".", "", 1)
-    elif text.isdecimal():
-        digits = text + "00"
-    else:
-        return None
-    return int(digits) if digits.isdecimal() and digits.isascii() and len(digits) < 18 else None
-
-
-def read_day(value: Any) -> int | None:
-    """Return the day of a date, of a moment without a time zone, or of a text; None where it is none of these."""
+def read_day(value: Any) -> int:
+    """Return the day of a date, of a moment without a time zone, or of a text. ValueError for anything else."""
     kind = type(value)
     if kind is date or (kind is datetime and value.tzinfo is None):
         return int(value.toordinal()) - EPOCH
-    return DAYS[value] if kind is str else None
+    if kind is not str:
+        raise ValueError
+    return DAYS[value]
 
 
-def read_settled_day(value: Any) -> int | None:
-    """Return the day of a moment of settlement like `read_day`."""
+def read_settled_day(value: Any) -> int:
+    """Return the day of a moment of settlement. ValueError as in `read_day`."""
     if type(value) is not str:
         return read_day(value)
     moment = moment_of_text(value.strip())
-    return None if moment is None else moment // DAY_US
+    if moment is None:
+        raise ValueError
+    return moment // DAY_US
 
 
 def is_id(value: Any) -> bool:
@@ -103,26 +94,28 @@ def is_id(value: Any) -> bool:
     return kind is int and -(2**63) < value < 2**63
 
 
-def region_of(value: Any) -> int | None:
-    """Return a region of six digits, 0 for none; None for what is neither a number nor a text."""
+def region_of(value: Any) -> int:
+    """Return a region of six digits, 0 for none. ValueError for what is neither a number nor a text."""
     kind = type(value)
-    if kind is int:
-        if 100_000 <= value <= 999_999:
-            return int(value)
-        return region_code(str(value)) if 0 <= value < 10**12 else None
+    if kind is int and 0 <= value < 10**12:
+        return int(value) if 100_000 <= value <= 999_999 else region_code(str(value))
     if kind is str:
         return region_code(value)
-    return 0 if value is None else None
+    if value is not None:
+        raise ValueError
+    return 0
 
 
-def level_of(value: Any) -> int | None:
-    """Return a hospital level as its place among LEVELS, -1 for none; None for what is neither a number nor a text."""
+def level_of(value: Any) -> int:
+    """Return a hospital level as its place among LEVELS, -1 for none. ValueError for what is neither a number nor a text."""
     kind = type(value)
     if kind is int:
         return LEVELS.index(value) if value in LEVELS else -1
     if kind is str:
         return level_index(value)
-    return -1 if value is None else None
+    if value is not None:
+        raise ValueError
+    return -1
 
 
 class Form:
@@ -143,18 +136,22 @@ class Form:
         self.accounts = self.plan.accounts
         self.account_at = {name: 2 * index for index, name in enumerate(self.accounts)}
         self.names = frozenset(accounts_of(book))
+        self.meters = frozenset(self.plan.meters)
         by_settled = {policy.year_follows == "settled_at" for policy in book}
         self.by_settled = by_settled.pop() if len(by_settled) == 1 else None  # None: it depends on the policy
-        self._columns = [MONEY_COLUMNS.index(name) for name in amounts.values()]
+        in_yuan = [name for name in amounts if not name.endswith("_fen")]
+        in_fen = [name for name in amounts if name.endswith("_fen")]
+        self._columns = [MONEY_COLUMNS.index(amounts[name]) for name in (*in_yuan, *in_fen)]
         rest = [name for name in columns if name not in (*ALWAYS, *amounts)]
-        names = (*ALWAYS, *amounts, *rest)
+        names = (*ALWAYS, *in_yuan, *in_fen, *rest)
         at = {name: index for index, name in enumerate(names)}
+        self.count = len(names)
         self._pick = itemgetter(*names)
-        self._amounts = tuple((at[name], name.endswith("_fen")) for name in amounts)
-        self._amounts_end = len(ALWAYS) + len(amounts)
-        self._region_at = at.get("insured_region", -1)
-        self._birth_at = at.get("birth_date", -1)
-        self._place_at = (at.get("hospital_level", -1), at.get("treated_region", -1))
+        self._yuan_end = len(ALWAYS) + len(in_yuan)
+        self._fen_end = self._yuan_end + len(in_fen)
+        self._region_at = at.get("insured_region", 0)  # 0: there is none
+        self._birth_at = at.get("birth_date", 0)
+        self._place_at = (at.get("hospital_level", 0), at.get("treated_region", 0))
         self._by_place = any(map(goes_by_place, book))
         self._rest = tuple((at[name], self._check_of(name)) for name in rest if name != "insured_region")
         self.words = 2 * len(self.accounts)
@@ -179,11 +176,14 @@ class Form:
             desk = new_desk(self._columns, len(self.book) > 1, len(self.accounts))
             return desk, memoryview(desk).cast("B")
 
-    def give_back(self, desk: tuple[NDArray[np.int64], memoryview]) -> None:
-        self._desks.append(desk)
+    def give_back(self, desk: NDArray[np.int64], view: memoryview) -> None:
+        self._desks.append((desk, view))
 
-    def read(self, claim: Mapping[str, Any]) -> Read | None:
-        """Return the claim's integers, None where anything about it is not plain."""
+    def read(self, claim: Mapping[str, Any]) -> list[int] | None:
+        """Return the claim's integers, None where anything about it is not plain.
+
+        They are: day of service and of settlement, categories, care type, region, day of birth, place, amounts.
+        """
         values = self._pick(claim)
         settlement, person, settled, service, category, care = values[:6]
         if not ((type(settlement) is str and settlement.isalnum()) or is_id(settlement)):
@@ -192,54 +192,57 @@ class Form:
             return None
         if type(category) is not str or type(care) is not str:
             return None
+        region, birth, where = 0, NO_DAY, NOWHERE
         try:
             day = service.toordinal() - EPOCH if type(service) is date else read_day(service)
             settled_day = settled.toordinal() - EPOCH if type(settled) is date else read_settled_day(settled)
-            region = 0
-            if self._region_at >= 0:
+            if self._region_at:
                 region = values[self._region_at]
                 region = REGIONS[region] if type(region) is str else region_of(region)
-            if day is None or settled_day is None or region is None:
-                return None
-            birth, where = NO_DAY, NOWHERE
             if self._rest:
-                for at, check in self._rest:
-                    if not check(values[at]):
-                        return None
-                if self.plan.needs_age and self._birth_at >= 0 and values[self._birth_at] is not None:
-                    birth = read_day(values[self._birth_at])
-                if self._by_place:
-                    where = self._where(values, region)
-                if birth is None or where is None:
-                    return None
+                birth, where = self._read_rest(values, region)
             read = [day, settled_day, MASKS[category], CARES[care], region, birth, where]
+            for amount in values[6 : self._yuan_end]:
+                if type(amount) is str:
+                    text = amount
+                elif type(amount) is Decimal:
+                    text = str(amount)
+                elif amount is None:
+                    read.append(NULL_FEN)
+                    continue
+                else:
+                    return None
+                if text[-3:-2] == ".":
+                    digits = text.replace(".", "", 1)
+                else:
+                    digits = text + "00"
+                if not digits.isdecimal():
+                    return None
+                read.append(int(digits))
         except ValueError:
             return None
-        for at, is_fen in self._amounts:
-            amount = values[at]
-            kind = type(amount)
+        for amount in values[self._yuan_end : self._fen_end]:
             if amount is None:
                 read.append(NULL_FEN)
-            elif is_fen:
-                if kind is not int or amount == NULL_FEN:
-                    return None
-                read.append(amount)
+            elif type(amount) is not int or amount == NULL_FEN:
+                return None
             else:
-                if kind is Decimal:
-                    amount = str(amount)
-                elif kind is not str:
-                    return None
-                amount = plain_fen(amount)
-                if amount is None:
-                    return None
                 read.append(amount)
-        return tuple(read)
+        return read
 
-    def _where(self, values: tuple[Any, ...], region: int) -> int | None:
-        level_at, treated_at = self._place_at
-        level = level_of(values[level_at]) if level_at >= 0 else -1
-        treated = region_of(values[treated_at]) if treated_at >= 0 else 0
-        return None if level is None or treated is None else place_of(level, treated, region)
+    def _read_rest(self, values: tuple[Any, ...], region: int) -> tuple[int, int]:
+        """Return the day of birth and the place, where the plan asks for them. ValueError where a cell needs a closer look."""
+        for at, check in self._rest:
+            if not check(values[at]):
+                raise ValueError
+        birth, where = NO_DAY, NOWHERE
+        if self.plan.needs_age and self._birth_at and values[self._birth_at] is not None:
+            birth = read_day(values[self._birth_at])
+        if self._by_place:
+            level_at, treated_at = self._place_at
+            level = level_of(values[level_at]) if level_at else -1
+            where = place_of(level, region_of(values[treated_at]) if treated_at else 0, region)
+        return birth, where
 
     def _check_of(self, name: str) -> Callable[[Any], bool]:
         """Return what tells whether a cell of a column needs no closer look."""
@@ -276,3 +279,43 @@ def _is_anything(value: Any) -> bool:
     return type(value) is not int or abs(value) < 2**63
 
 
+
+
+class Forms:
+    """The forms of claims that were seen under one book."""
+
+    def __init__(self, book: tuple[Policy, ...], first: tuple[str, ...] = ()) -> None:
+        """`first`: accounts that stand first in the plans."""
+        self.book, self.first = book, first
+        self._known: dict[tuple[str, ...], Form | None] = {}
+        self._latest: Form | None = None
+
+    def read(self, claim: Mapping[str, Any]) -> tuple[Form, list[int]] | None:
+        """Return a claim's form and its integers, None where it needs a table."""
+        form = self._latest
+        if form is None or len(claim) != form.count or type(claim) is not dict:
+            form = self._of(claim)
+            if form is None:
+                return None
+        try:
+            read = form.read(claim)
+        except KeyError:  # as many columns, but others
+            form = self._of(claim)
+            if form is None:
+                return None
+            read = form.read(claim)
+        return None if read is None else (form, read)
+
+    def _of(self, claim: Mapping[str, Any]) -> Form | None:
+        columns = tuple(claim)
+        if columns not in self._known:
+            if len(self._known) >= FORMS_MAX:
+                self._known.clear()
+            try:
+                self._known[columns] = Form(self.book, columns, self.first)
+            except (ValueError, PolicyError):
+                self._known[columns] = None
+        form = self._known[columns]
+        if form is not None:
+            self._latest = form
+        return form

@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from yibao.accounts import Account, Accounts, Held, grouped, in_order, words_of
+from yibao.accounts import Account, Accounts, Balance, Held, grouped, in_order, words_of
 from yibao.balances import Balances
 from yibao.book import as_book
-from yibao.claim_form import EPOCH, FORMS_MAX, Form
+from yibao.claim_form import EPOCH, YEARS, Form, Forms
 from yibao.columns import prepare
 from yibao.explanation import LayerTrace, explain_trace, read_trace
 from yibao.ledger import KNOWN, PAID, UNITED, Ledger
@@ -27,7 +27,7 @@ from yibao.result import LedgerResult
 from yibao.run import compiled, run
 from yibao.settlement import settled_history
 from yibao_core.compiler import accounts_of
-from yibao_core.errors import ClaimError, PolicyError
+from yibao_core.errors import ClaimError
 from yibao_core.money import NULL_FEN
 from yibao_core.one import NO_SLOT, RESULT_BALANCES, RESULT_FLAGS, RESULT_KEY, RESULT_LEFT, RESULT_POLICY, RESULT_STAY, settle_one
 from yibao_core.policy import LAYERS, Policy
@@ -116,7 +116,7 @@ class Settlement:
         groups = grouped(self.opening)
         own = groups.setdefault(numbers[RESULT_KEY], {})
         for name, at in form.account_at.items():
-            own[name] = (numbers[RESULT_BALANCES + at], numbers[RESULT_BALANCES + at + 1], name in form.plan.meters)
+            own[name] = (numbers[RESULT_BALANCES + at], numbers[RESULT_BALANCES + at + 1], name in form.meters)
         known = {account for entries in grouped(self.opening).values() for account in entries}
         brought = tuple(name for name in accounts_of(form.book) if name in known)
         return in_order(groups, compiled(form.book, form.recorded, frozenset(), brought).accounts)
@@ -168,44 +168,29 @@ class _Book:
 
     def __init__(self, given: Policy) -> None:
         self.given = given
-        self._book = as_book(given)
-        self._forms: dict[tuple[str, ...], Form | None] = {}
+        self._forms = Forms(as_book(given))
 
     def settle(self, claim: Mapping[str, Any], opening: Accounts | None) -> Settlement | None:
         """Return the claim settled, None where it needs a table."""
-        columns = tuple(claim)
-        form = self._forms.get(columns)
-        if form is None:
-            form = self._form(columns)
-            if form is None:
-                return None
-        read = form.read(claim)
-        if read is None:
+        found = self._forms.read(claim)
+        if found is None:
             return None
+        form, read = found
         key, balances = 0, form.no_balances
         if opening:
             brought = _brought(form, read, opening)
             if brought is None:
                 return None
             key, balances = brought
-        desk = form.desk()
+        desk, view = form.desk()
         try:
-            form.put_with_slot(desk[1], form.claim_at, form.own_slot, 0, *read, key, NO_SLOT, *balances)
+            form.put_with_slot(view, form.claim_at, form.own_slot, 0, *read, key, NO_SLOT, *balances)
         except StructError:  # an amount beyond 64 bits
             return None
-        if settle_one(form.plan.words, desk[0], desk[0]):
-            form.give_back(desk)
-            return None
-        told: bytes = form.take(desk[1], form.result_at)[0]
-        form.give_back(desk)
-        return Settlement(claim, dict(opening) if opening else {}, form, told)
-
-    def _form(self, columns: tuple[str, ...]) -> Form | None:
-        if columns not in self._forms:
-            if len(self._forms) >= FORMS_MAX:
-                self._forms.clear()
-            self._forms[columns] = form_of(self._book, columns)
-        return self._forms[columns]
+        closer = settle_one(form.plan.words, desk, desk)
+        told: bytes = form.take(view, form.result_at)[0]
+        form.give_back(desk, view)
+        return None if closer else Settlement(claim, dict(opening) if opening else {}, form, told)
 
 
 _BOOKS: dict[int, _Book] = {}
@@ -221,45 +206,37 @@ def _known_book(policy: Any) -> _Book | None:
     return book
 
 
-def form_of(book: tuple[Policy, ...], columns: tuple[str, ...], first: tuple[str, ...] = ()) -> Form | None:
-    """Return the form of claims with these columns, None where they need a table."""
-    try:
-        return Form(book, columns, first)
-    except (ValueError, PolicyError):
-        return None
-
-
 def _brought(form: Form, read: Sequence[int], opening: Accounts) -> tuple[int, list[int]] | None:
     """Return the claim's benefit year and city, and the balances that the opening holds for them; None where they need a
     closer look."""
     if form.by_settled is None:
         return None
-    year = date.fromordinal(read[form.by_settled] + EPOCH).year
+    day = read[form.by_settled]
+    year = YEARS[day] if 0 <= day < len(YEARS) else date.fromordinal(day + EPOCH).year
     city = read[4] // 100
+    account_at, meters = form.account_at, form.meters
     balances = [0] * form.words
-    for account, pair in opening.items():
-        if len(account) != 3:
-            return None
-        name = account[2]
-        if account[0] == year and account[1] == city:
-            at = form.account_at.get(name)
-        elif _is_year_and_city(account):
-            at = None
-        else:
-            return None
-        words = words_of(pair)
-        if words is None or words[2] is not (name in form.plan.meters):
-            return None
-        if at is not None:
-            balances[at], balances[at + 1] = words[0], words[1]
-        elif name not in form.names:
-            return None
+    try:
+        for (of_year, of_city, name), pair in opening.items():  # type: ignore[misc]  # of an episode there are four
+            words = pair.words if type(pair) is Balance else words_of(pair)
+            if words is None:
+                return None
+            base, second, counted = words
+            if (counted or meters) and counted is not (name in meters):
+                return None
+            at = account_at.get(name, -1)
+            if at < 0 and name not in form.names:
+                return None
+            if of_year == year and of_city == city:
+                if at >= 0:
+                    balances[at], balances[at + 1] = base, second
+            elif not (
+                type(of_year) is int and type(of_city) is int and 1_000 <= of_year <= 9_999 and 0 <= of_city <= 9_999
+            ):
+                return None
+    except ValueError:
+        return None
     return year * 10_000 + city, balances
-
-
-def _is_year_and_city(account: Account) -> bool:
-    year, city = account[0], account[1]
-    return type(year) is int and type(city) is int and 1_000 <= year <= 9_999 and 0 <= city <= 9_999
 
 
 def outcome_of(form: Form, told: bytes) -> Outcome:
