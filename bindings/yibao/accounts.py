@@ -1,8 +1,8 @@
 """Balances of one person as a mapping: what a Settlement closes with and the next one opens with."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from decimal import Context, Decimal, DecimalException, Inexact, InvalidOperation
-from typing import Any, NamedTuple
+from typing import Any
 
 from yibao.money import yuan
 from yibao_core.money import YEAR_MAX_FEN
@@ -16,6 +16,9 @@ Words = tuple[int, int, bool]
 """Base (fen), then what was paid (fen); True: the second is a number of stays."""
 Groups = dict[int, dict[str, Words]]
 """Benefit year x 10,000 + city → account → its balances."""
+
+Slot = tuple[int, Sequence[int]]
+"""Benefit year x 10,000 + city, and the balances of its accounts, two words each."""
 
 _EXACT = Context(prec=60, traps=[Inexact, InvalidOperation])
 _HUNDRED = Decimal(100)
@@ -84,17 +87,10 @@ def in_order(groups: Groups, accounts: Sequence[str]) -> Accounts:
     return found
 
 
-class Held(NamedTuple):
-    """A person's balances as integers, until somebody asks for them."""
-
-    names: Sequence[str]
-    meters: Sequence[str]
-    slots: Iterable[tuple[int, Sequence[int]]]  # benefit year x 10,000 + city, two words for each name
-
-    def accounts(self) -> Accounts:
-        """Return them as a mapping."""
-        groups: Groups = {}
-        for key, words in self.slots:
-            pairs = zip(self.names, words[::2], words[1::2], strict=True)
-            groups[key] = {name: (base, second, name in self.meters) for name, base, second in pairs}
-        return in_order(groups, self.names)
+def of_slots(names: Sequence[str], meters: Container[str], slots: Iterable[Slot]) -> Accounts:
+    """Return a person's balances as they are held: two words for each name."""
+    groups: Groups = {}
+    for key, words in slots:
+        pairs = zip(names, words[::2], words[1::2], strict=True)
+        groups[key] = {name: (base, second, name in meters) for name, base, second in pairs}
+    return in_order(groups, names)

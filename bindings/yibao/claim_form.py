@@ -26,7 +26,7 @@ from yibao_core.compiler import accounts_of
 from yibao_core.errors import PolicyError
 from yibao_core.intake import DAY_US, MONEY_COLUMNS
 from yibao_core.money import NULL_FEN
-from yibao_core.one import CLAIM_MONEY, DESK_CLAIM, RESULT_BALANCES, SLOT_BALANCES, new_desk, result_of, slot_of
+from yibao_core.one import CLAIM_MONEY, DESK_CLAIM, RESULT_BALANCES, RESULT_SLOT, SLOT_BALANCES, new_desk, result_of, slot_of
 from yibao_core.parameters import goes_by_place
 from yibao_core.policy import LAYERS, LEVELS, Policy
 
@@ -162,19 +162,20 @@ class Form:
         self.put = Struct(f"{count}q").pack_into
         self.put_with_slot = Struct(f"{count + width}q").pack_into
         self.claim_at = 8 * DESK_CLAIM
-        self.result_at = 8 * result_of(len(amounts), len(self.accounts))
+        result = result_of(len(amounts), len(self.accounts))
+        self.result_at, self.moved_at = 8 * result, result + RESULT_SLOT
         self.take = Struct(f"{8 * (RESULT_BALANCES + 2 * self.words)}s").unpack_from
         self.numbers = Struct(f"{RESULT_BALANCES + 2 * self.words}q").unpack
         self.take_payments = Struct(f"{len(LAYERS) + 1}q").unpack_from
         self._desks: list[tuple[NDArray[np.int64], memoryview]] = []
 
     def desk(self) -> tuple[NDArray[np.int64], memoryview]:
-        """Return a desk that nobody else uses, and its bytes; to be given back."""
+        """Return a desk that nobody else uses, and a view of it that Python reads faster; to be given back."""
         try:
             return self._desks.pop()
         except IndexError:
             desk = new_desk(self._columns, len(self.book) > 1, len(self.accounts))
-            return desk, memoryview(desk).cast("B")
+            return desk, memoryview(desk)
 
     def give_back(self, desk: NDArray[np.int64], view: memoryview) -> None:
         self._desks.append((desk, view))

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from yibao.accounts import Account, Accounts, Balance, Held, grouped, in_order, words_of
+from yibao.accounts import Account, Accounts, Balance, Slot, grouped, in_order, of_slots, words_of
 from yibao.balances import Balances
 from yibao.book import as_book
 from yibao.claim_form import EPOCH, YEARS, Form, Forms
@@ -47,6 +47,13 @@ class Outcome(NamedTuple):
     policy: Policy | None
 
 
+class Before(NamedTuple):
+    """Where a Settlement finds the balances before its claim, when somebody asks."""
+
+    own: bool  # among the kernel's results are those of the claim's year and city
+    others: Sequence[Slot]
+
+
 class Settlement:
     """What one claim is paid, layer by layer, in Decimal yuan; what a counted stay bore of its deductible, and its number.
 
@@ -56,7 +63,7 @@ class Settlement:
     claim: dict[str, Any]
 
     def __init__(
-        self, claim: Mapping[str, Any], before: Accounts | Held, form: Form | None, told: "LedgerResult | bytes"
+        self, claim: Mapping[str, Any], before: "Accounts | Before", form: Form | None, told: "LedgerResult | bytes"
     ) -> None:
         """`told`: the kernel's results for claims of a form, else those of a ledger of one row."""
         self.claim = dict(claim)
@@ -67,7 +74,15 @@ class Settlement:
     @cached_property
     def opening(self) -> Accounts:
         """The balances before the claim."""
-        return self._before.accounts() if isinstance(self._before, Held) else self._before
+        if not isinstance(self._before, Before):
+            return self._before
+        assert self._form is not None
+        assert isinstance(self._told, bytes)
+        slots = list(self._before.others)
+        if self._before.own:
+            numbers = self._form.numbers(self._told)
+            slots.append((numbers[RESULT_KEY], numbers[RESULT_BALANCES + self._form.words :]))
+        return of_slots(self._form.accounts, self._form.meters, slots)
 
     @cached_property
     def _outcome(self) -> Outcome:

@@ -174,7 +174,9 @@ def find_cell(book: Words, desk: Words) -> tuple[int, int]:
     """Return the claim's policy, and the head of its record with what tells its cell; NO_POLICY_INDEX where that is not all plain."""
     day, region, birth = desk[DESK_CLAIM + CLAIM_DAY], desk[DESK_CLAIM + CLAIM_REGION], desk[DESK_CLAIM + CLAIM_BIRTH]
     mask, care, where = desk[DESK_CLAIM + CLAIM_MASK], desk[DESK_CLAIM + CLAIM_CARE], desk[DESK_CLAIM + CLAIM_PLACE]
-    if not (0 < mask < MASKS and 0 <= care < CARE_COUNT and 0 <= region < 1_000_000 and 0 <= where < PLACES_END):
+    if not (0 < mask < MASKS and 0 <= care < CARE_COUNT and 0 <= where < PLACES_END):
+        return NO_POLICY_INDEX, 0
+    if region != 0 and not 100_000 <= region < 1_000_000:
         return NO_POLICY_INDEX, 0
     index = find_policy(book, region, day, FOREVER_DAY, desk[DESK_BY_REGION] != 0)
     if index == NO_POLICY_INDEX:
