@@ -26,7 +26,16 @@ from yibao_core.compiler import accounts_of
 from yibao_core.errors import PolicyError
 from yibao_core.intake import DAY_US, MONEY_COLUMNS
 from yibao_core.money import NULL_FEN
-from yibao_core.one import CLAIM_MONEY, DESK_CLAIM, RESULT_BALANCES, RESULT_SLOT, SLOT_BALANCES, new_desk, result_of, slot_of
+from yibao_core.one import (
+    CLAIM_MONEY,
+    DESK_CLAIM,
+    RESULT_BALANCES,
+    RESULT_SLOT,
+    SLOT_BALANCES,
+    new_desk,
+    result_of,
+    slot_of,
+)
 from yibao_core.parameters import goes_by_place
 from yibao_core.policy import LAYERS, LEVELS, Policy
 
@@ -36,6 +45,7 @@ NOWHERE = place_of(-1, 0, 0)
 YEARS = years_of_days().tolist()
 TEXTS_MAX = 10_000  # so many different texts of one kind are remembered
 FORMS_MAX = 256
+
 
 class Memory(dict[str, int]):
     """What texts mean, each asked once; a text that means nothing is not kept."""
@@ -175,7 +185,7 @@ class Form:
             return self._desks.pop()
         except IndexError:
             desk = new_desk(self._columns, len(self.book) > 1, len(self.accounts))
-            return desk, memoryview(desk)
+            return desk, desk.data
 
     def give_back(self, desk: NDArray[np.int64], view: memoryview) -> None:
         self._desks.append((desk, view))
@@ -213,10 +223,7 @@ class Form:
                     continue
                 else:
                     return None
-                if text[-3:-2] == ".":
-                    digits = text.replace(".", "", 1)
-                else:
-                    digits = text + "00"
+                digits = text.replace(".", "", 1) if text[-3:-2] == "." else text + "00"
                 if not digits.isdecimal():
                     return None
                 read.append(int(digits))
@@ -278,8 +285,6 @@ def _is_simple(value: Any) -> bool:
 def _is_anything(value: Any) -> bool:
     """Columns of the caller's own are left alone, but a table would not hold a larger integer."""
     return type(value) is not int or abs(value) < 2**63
-
-
 
 
 class Forms:

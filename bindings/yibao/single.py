@@ -5,31 +5,33 @@ episode, a cell that must be judged) goes through a table of one row, which also
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime
+from datetime import date
 from decimal import Decimal
 from functools import cached_property
-from numbers import Integral
 from struct import error as StructError
 from typing import Any, NamedTuple
 
-import numpy as np
-import pyarrow as pa
-
 from yibao.accounts import Account, Accounts, Balance, Slot, grouped, in_order, of_slots, words_of
-from yibao.balances import Balances
 from yibao.book import as_book
 from yibao.claim_form import EPOCH, YEARS, Form, Forms
-from yibao.columns import prepare
 from yibao.explanation import LayerTrace, explain_trace, read_trace
-from yibao.ledger import KNOWN, PAID, UNITED, Ledger
+from yibao.ledger import PAID
 from yibao.money import yuan
+from yibao.one_row import settle_row
 from yibao.result import LedgerResult
-from yibao.run import compiled, run
-from yibao.settlement import settled_history
+from yibao.run import compiled
 from yibao_core.compiler import accounts_of
-from yibao_core.errors import ClaimError
 from yibao_core.money import NULL_FEN
-from yibao_core.one import NO_SLOT, RESULT_BALANCES, RESULT_FLAGS, RESULT_KEY, RESULT_LEFT, RESULT_POLICY, RESULT_STAY, settle_one
+from yibao_core.one import (
+    NO_SLOT,
+    RESULT_BALANCES,
+    RESULT_FLAGS,
+    RESULT_KEY,
+    RESULT_LEFT,
+    RESULT_POLICY,
+    RESULT_STAY,
+    settle_one,
+)
 from yibao_core.policy import LAYERS, Policy
 from yibao_core.records import FLAGS, NO_STAY, NUMBER_NONE, SHIFT_BORNE
 
@@ -168,21 +170,21 @@ def settle(
     """
     if original is None:
         known = _BOOKS.get(id(policy))
-        if known is None or known.given is not policy:
+        if known is None:
             known = _known_book(policy)
         if known is not None:
             settled = known.settle(claim, opening)
             if settled is not None:
                 return settled
-    told = settle_row(claim, as_book(policy), opening, original)
+    told = settle_row(claim, as_book(policy), opening, as_settled(original))
     return Settlement(claim, dict(opening or {}), None, told)
 
 
 class _Book:
-    """One policy, and the forms of claims that were seen under it."""
+    """One policy or several, and the forms of claims that were seen under them."""
 
-    def __init__(self, given: Policy) -> None:
-        self.given = given
+    def __init__(self, given: tuple[Policy, ...]) -> None:
+        self._given = given  # held, so that no other policy can get their ids
         self._forms = Forms(as_book(given))
 
     def settle(self, claim: Mapping[str, Any], opening: Accounts | None) -> Settlement | None:
@@ -208,17 +210,26 @@ class _Book:
         return None if closer else Settlement(claim, dict(opening) if opening else {}, form, told)
 
 
-_BOOKS: dict[int, _Book] = {}
+_BOOKS: dict[Any, _Book] = {}
+"""By the id of a policy, or those of several."""
 
 
 def _known_book(policy: Any) -> _Book | None:
-    """Return what is kept of a policy, made new where it is seen first; None for what is no single policy."""
-    if not isinstance(policy, Policy):
+    """Return what is kept of policies that `_BOOKS` does not show by the id of `policy`; None for what is no policy."""
+    if isinstance(policy, Policy):
+        key: Any = id(policy)
+        given: tuple[Policy, ...] = (policy,)
+    elif isinstance(policy, list | tuple) and all(isinstance(one, Policy) for one in policy):
+        key, given = tuple(map(id, policy)), tuple(policy)  # a list may change: its own id says nothing
+    else:
         return None
-    if len(_BOOKS) >= BOOKS_MAX:
-        _BOOKS.clear()
-    _BOOKS[id(policy)] = book = _Book(policy)  # holds the policy, so that no other can get its id
-    return book
+    known = _BOOKS.get(key)
+    if known is None:
+        known = _Book(given)
+        if len(_BOOKS) >= BOOKS_MAX:
+            _BOOKS.clear()
+        _BOOKS[key] = known
+    return known
 
 
 def _brought(form: Form, read: Sequence[int], opening: Accounts) -> tuple[int, list[int]] | None:
@@ -268,6 +279,15 @@ def outcome_of(form: Form, told: bytes) -> Outcome:
     )
 
 
+def as_settled(original: "Settlement | Mapping[str, Any] | None") -> Mapping[str, Any] | None:
+    """Return the row of what a reversal cancels, with its payments."""
+    if not isinstance(original, Settlement):
+        return original
+    row = {name: value for name, value in original.claim.items() if name not in PAID and name[:-4] not in PAID}
+    stay = {"deductible_borne": original.deductible_borne, "stay_number": original.stay_number}
+    return row | {f"{layer}_paid": amount for layer, amount in original.paid.items()} | stay
+
+
 def _outcome_of_row(result: LedgerResult) -> Outcome:
     settled = result._settled
     counted = len(settled.stay_number) > 0 and settled.deductible_fen[0] != NULL_FEN
@@ -291,98 +311,3 @@ def _closing_of_row(result: LedgerResult) -> Accounts:
         episode = row.get("episode_id")
         balances[key if episode is None else (*key, episode)] = (row["base"], second)
     return balances
-
-
-def settle_row(
-    claim: Mapping[str, Any],
-    book: tuple[Policy, ...],
-    opening: Accounts | None,
-    original: "Settlement | Mapping[str, Any] | None",
-) -> LedgerResult:
-    """Return a claim settled as a ledger of one row, with its trace. ClaimError where it is rejected."""
-    ledger = Ledger(claim_table(claim))
-    history = None
-    if original is not None:
-        history = settled_history(claim_table(_as_settled(original)), None)
-    balances = Balances(_opening_table(opening, claim)) if opening else None
-    prepared = prepare(
-        ledger,
-        history,
-        balances.person_ids if balances else None,
-        opening_episode=balances.counted_episodes if balances else None,
-        threads=1,
-        book=book,
-    )
-    plan, settled = run(
-        book,
-        prepared,
-        threads=1,
-        trace_row=prepared.history_rows,
-        opening=balances,
-    )
-    result = LedgerResult(ledger, prepared, plan, settled, "decimal128", show_ids=True)
-    if settled.status[0]:
-        reject = result.rejects.to_pylist()[0]
-        raise ClaimError(reject["code"], f"{reject['column']}: got {reject['value']}")
-    return result
-
-
-def claim_table(claim: Mapping[str, Any]) -> pa.Table:
-    """Return a mapping as a ledger of one row. ClaimError for money that is a float or an integer without unit."""
-    arrays: dict[str, pa.Array] = {}
-    for name, value in claim.items():
-        if name.endswith("_fen") and name.removesuffix("_fen") in UNITED:
-            if value is not None and (isinstance(value, bool) or not isinstance(value, Integral)):
-                raise ClaimError("AMOUNT_NOT_FEN", f"{name}: expected an integer of fen, got {type(value).__name__}")
-            arrays[name] = pa.array([None if value is None else _word(int(value), name)], pa.int64())
-        elif name in UNITED:
-            if value is not None and not isinstance(value, Decimal | str):
-                raise ClaimError(
-                    "AMOUNT_NOT_FEN",
-                    f"{name}: expected Decimal or text in yuan (integers as {name}_fen), got {type(value).__name__}",
-                )
-            arrays[name] = pa.array([None if value is None else str(value)], pa.string())
-        elif isinstance(value, bool | int | str | datetime | date) or value is None:
-            arrays[name] = pa.array([np.int64(_word(value, name))] if type(value) is int else [value])
-        elif name in KNOWN:
-            raise ClaimError("MISSING_VALUE", f"{name}: expected text, a number or a date, got {type(value).__name__}")
-    return pa.table(arrays)
-
-
-def _word(value: int, name: str) -> int:
-    """Return an integer that fits 64 bits; ClaimError for a larger one."""
-    if not -(2**63) <= value < 2**63:
-        code = "AMOUNT_OUT_OF_RANGE" if name.endswith("_fen") else "MISSING_VALUE"
-        raise ClaimError(
-            code, f"{name}: expected a number below 2**63, got a larger one: ids of so many digits are text"
-        )
-    return value
-
-
-def _as_settled(original: "Settlement | Mapping[str, Any]") -> Mapping[str, Any]:
-    if not isinstance(original, Settlement):
-        return original
-    row = {name: value for name, value in original.claim.items() if name not in PAID and name[:-4] not in PAID}
-    stay = {"deductible_borne": original.deductible_borne, "stay_number": original.stay_number}
-    return row | {f"{layer}_paid": amount for layer, amount in original.paid.items()} | stay
-
-
-def _opening_table(opening: Accounts, claim: Mapping[str, Any]) -> pa.Table:
-    person = claim.get("person_id")
-    stays = [second if isinstance(second, int) else None for _, second in opening.values()]
-    episodes = [key[3] if len(key) == 4 else None for key in opening]
-    return pa.table(
-        {
-            "person_id": pa.array([person] * len(opening)),
-            "benefit_year": pa.array([key[0] for key in opening], pa.int32()),
-            "insured_city": pa.array([key[1] for key in opening], pa.int32()),
-            "account": pa.array([key[2] for key in opening], pa.string()),
-            "base": pa.array([base for base, _ in opening.values()], pa.decimal128(18, 2)),
-            "paid": pa.array(
-                [Decimal(0) if isinstance(second, int) else second for _, second in opening.values()],
-                pa.decimal128(18, 2),
-            ),
-            "stays": pa.array(stays, pa.int32()),
-            "episode_id": pa.array(episodes),
-        }
-    )

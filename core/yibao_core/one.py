@@ -10,8 +10,17 @@ from numpy.typing import NDArray
 
 from yibao_core._jit import Words, far_place, helper, kernel, place
 from yibao_core.batch import reimbursement_flags
-from yibao_core.calendar import NO_DAY, completed_years, year_month_day
-from yibao_core.claim import OPTIONS, SCRATCH, SCRATCH_EPISODE, SCRATCH_LEFT, SCRATCH_STAY, SCRATCH_STAY_RULE, settle_claim
+from yibao_core.calendar import completed_years, year_month_day
+from yibao_core.claim import (
+    OPTIONS,
+    SCRATCH,
+    SCRATCH_EPISODE,
+    SCRATCH_LEFT,
+    SCRATCH_STAY,
+    SCRATCH_STAY_RULE,
+    cell_of,
+    settle_claim,
+)
 from yibao_core.errors import RowStatus
 from yibao_core.intake import (
     ELIGIBLE,
@@ -59,12 +68,13 @@ from yibao_core.records import (
     SHIFT_POLICY,
     record_fields,
 )
-from yibao_core.claim import cell_of
 from yibao_core.stays import move_meter
 
 # Balances of many people, and a desk, begin with these two words. A slot is a person's year in one city.
 HELD_WIDTH, HELD_END, HELD_FIRST = 0, 1, 2  # words of a slot; where the next new slot will lie
-SLOT_KEY, SLOT_NEXT, SLOT_BALANCES = range(3)  # benefit year x 10,000 + city; the person's next slot, NO_SLOT; then as in a group
+SLOT_KEY, SLOT_NEXT, SLOT_BALANCES = range(
+    3
+)  # benefit year x 10,000 + city; the person's next slot, NO_SLOT; then as in a group
 NO_SLOT = -1
 
 FIELDS = record_fields(FEES, LAYERS, reversals=False, stays=True)
@@ -238,9 +248,7 @@ def settle_one(book: Words, held: Words, desk: Words) -> int:
     scratch = desk[DESK_SCRATCH : DESK_SCRATCH + SCRATCH]
     scratch[SCRATCH_EPISODE] = -1
     nothing = desk[:0]
-    status = settle_claim(
-        book, FIELDS, OPTIONS_OF_ONE, desk, DESK_RECORD, desk, after, scratch, nothing, nothing
-    )
+    status = settle_claim(book, FIELDS, OPTIONS_OF_ONE, desk, DESK_RECORD, desk, after, scratch, nothing, nothing)
     if status != SETTLED:
         return LOOK_CLOSER
     stay = scratch[SCRATCH_STAY]
