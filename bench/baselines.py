@@ -1,7 +1,9 @@
-"""What people would use instead: SQL."""
+"""What people would use instead: SQL, and a function of their own for one claim."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 import pyarrow as pa
@@ -53,3 +55,34 @@ def duckdb_three_layers(ledger: pa.Table, threads: int) -> Any:
         from assisted
         """
     ).to_arrow_table()
+
+
+EDGES = {who: [(Decimal(edge), Decimal(rate) / 100) for edge, rate in tiers] for who, tiers in TIERS.items()}
+CENT, NOTHING = Decimal("0.01"), Decimal(0)
+
+Balances = tuple[Decimal, Decimal, Decimal]
+"""Of the year so far: what catastrophic insurance was reckoned on, what assistance was, and what assistance has paid."""
+
+
+def python_three_layers(claim: Mapping[str, Any], before: Balances | None) -> tuple[Decimal, Decimal, Balances]:
+    """Return catastrophic insurance, assistance and the balances after a claim of the usual ledger, in Decimal yuan."""
+    spent, helped_on, helped = before or (NOTHING, NOTHING, NOTHING)
+    total, eligible, basic = (Decimal(claim[name]) for name in ("total_fee", "eligible_fee", "basic_paid"))
+    base = max(NOTHING, eligible - basic)
+    category = claim["category"]
+    catastrophic = min(_tiers(category, spent + base) - _tiers(category, spent), total - basic)
+    rest, assistance = NOTHING, NOTHING
+    if category == "dibao":
+        rest = max(NOTHING, base - catastrophic)
+        assistance = _assistance(helped_on + rest) - _assistance(helped_on)
+        assistance = max(NOTHING, min(assistance, 10_000 - helped, total - basic - catastrophic))
+    return catastrophic, assistance, (spent + base, helped_on + rest, helped + assistance)
+
+
+def _tiers(category: str, spent: Decimal) -> Decimal:
+    exact = sum((max(NOTHING, spent - edge) * rate for edge, rate in EDGES[category]), NOTHING)
+    return min(exact, Decimal(CAPS[category])).quantize(CENT, ROUND_HALF_UP)
+
+
+def _assistance(amount: Decimal) -> Decimal:
+    return min(amount * Decimal("0.7"), Decimal(10_000)).quantize(CENT, ROUND_HALF_UP)

@@ -312,11 +312,10 @@ def test_what_is_refused_moves_nothing() -> None:
 
 
 def test_a_parameter_nobody_gave_is_refused_and_moves_nothing() -> None:
-    city = yibao.Settler(yibao.load_policy("demo-city", parameters={"orphan_deductible": "3000"}))
-    with pytest.raises(yibao.ParameterError, match="marginal_deductible"):
-        city.settle(
-            bill("A", "30000.00", category="low_income", insured_region="990101", service_date=date(2018, 3, 1))
-        )
+    city = yibao.Settler(yibao.load_policy("demo-city"))
+    orphan = bill("A", "30000.00", category="orphan", insured_region="990101", service_date=date(2018, 3, 1))
+    with pytest.raises(yibao.ParameterError, match="orphan_deductible"):
+        city.settle(orphan)
     assert len(city) == 0
 
 

@@ -9,7 +9,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from operator import itemgetter
 from struct import Struct
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,7 +96,7 @@ def read_settled_day(value: Any) -> int:
     return moment // DAY_US
 
 
-def is_id(value: Any) -> bool:
+def is_id(value: Any) -> TypeGuard[str | int]:
     """Return whether a value is an id: an integer of 64 bits, or a text that is not blank."""
     kind = type(value)
     if kind is str:
