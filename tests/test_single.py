@@ -247,13 +247,42 @@ def test_a_settlement_keeps_what_it_was_given() -> None:
     assert told(one) == told(by_a_table(CLAIM, WEIHAI, OPENING))
 
 
-def test_a_changed_closing_counts_as_it_is_changed() -> None:
-    closing = dict(yibao.settle(CLAIM, WEIHAI).closing)
-    both(CLAIM, opening=closing)
-    closing[2019, 3710, "catastrophic"] = (Decimal("5000.00"), Decimal("0.00"))
+CHANGES: tuple[Callable[[Any], Any], ...] = (
+    lambda closing: closing.__setitem__((2019, 3710, "catastrophic"), (Decimal("5000.00"), Decimal("0.00"))),
+    lambda closing: closing.update({(2019, 3710, "assistance"): (Decimal("1.00"), Decimal("9999.99"))}),
+    lambda closing: closing.pop((2019, 3710, "catastrophic")),
+    lambda closing: dict.__setitem__(closing, (2019, 3710, "catastrophic"), (Decimal("1E+5"), Decimal("7.00"))),
+    lambda closing: closing.clear(),
+    lambda closing: closing.__ior__({(2018, 3710, "catastrophic"): (Decimal("1.00"), Decimal("0.00"))}),
+    lambda closing: closing.setdefault((2019, 3710, "special_drug"), (Decimal("1.00"), Decimal("1.00"))),
+    lambda closing: closing.update({(2019, 3710, "catastrophic"): (Decimal("30000"), Decimal("16250"))}),  # as it was
+    lambda closing: closing.popitem(),
+)
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=range(len(CHANGES)))
+def test_a_changed_closing_counts_as_it_is_changed(change: Callable[[Any], Any]) -> None:
+    closing: Any = yibao.settle(CLAIM, WEIHAI).closing
     assert both(CLAIM, opening=closing)["paid"]["catastrophic"] == 19_500  # 65 % of all 30,000
-    for again in (copy.deepcopy(closing), pickle.loads(pickle.dumps(closing)), copy.copy(closing)):
-        assert both(CLAIM, opening=again) == both(CLAIM, opening=closing)
+    change(closing)
+    expected = outcome(lambda: by_a_table(CLAIM, WEIHAI, dict(closing)))
+    assert both(CLAIM, opening=closing) == expected
+    for again in (copy.deepcopy(closing), pickle.loads(pickle.dumps(closing)), copy.copy(closing), dict(closing)):
+        assert again == closing
+        assert both(CLAIM, opening=again) == expected
+
+
+def test_a_closing_opens_claims_of_other_years_cities_and_columns() -> None:
+    closing = yibao.settle(CLAIM, WEIHAI).closing
+    for cells in (
+        {"service_date": date(2020, 3, 1)},
+        {"insured_region": "371102"},
+        {"commercial_paid": "1.00"},
+        {"insured_region": None},
+    ):
+        both(CLAIM | cells, opening=closing)
+        both(CLAIM | cells, [WEIHAI, SHANDONG], opening=closing)
+    both({name: cell for name, cell in CLAIM.items() if name != "basic_paid"}, opening=closing)
 
 
 def test_a_list_of_policies_may_change() -> None:
@@ -271,6 +300,7 @@ def test_a_caller_with_little_precision_is_paid_the_same() -> None:
     with localcontext() as context:
         context.prec = 3
         one = yibao.settle(CLAIM, WEIHAI, opening=OPENING)
+        assert (one.paid, one.personal_paid) == (expected["paid"], expected["personal"])
     assert told(one) == expected
 
 

@@ -30,6 +30,29 @@ class Balance(tuple[Decimal, "Decimal | int"]):
     words: Words
 
 
+class Closing(dict[Account, tuple[Decimal, "Decimal | int"]]):
+    """A closing that remembers the integers of its claim's year and city, as long as it is as it was made.
+
+    Whoever gives it back as an opening then need not wait until six Decimals are read.
+    """
+
+    key = -1  # nothing is remembered
+    made: tuple[tuple[Account, ...], tuple[tuple[Decimal, "Decimal | int"], ...]]
+    names: tuple[str, ...]
+    words: tuple[int, ...]
+
+    def remember(self, key: int, names: tuple[str, ...], words: tuple[int, ...]) -> None:
+        """Keep the balances of a year and city, two words for each name; none of them counts stays."""
+        self.made = (tuple(self), tuple(self.values()))
+        self.key, self.names, self.words = key, names, words
+
+    def recall(self, key: int, names: tuple[str, ...]) -> tuple[int, ...] | None:
+        """Return them, None where others are meant or an entry has changed since."""
+        if self.key != key or self.names != names:
+            return None
+        return self.words if (tuple(self), tuple(self.values())) == self.made else None
+
+
 def balance_of(words: Words) -> Balance:
     """Return integers as the pair of an account."""
     base, second, counted = words
@@ -73,7 +96,7 @@ def grouped(accounts: Accounts) -> Groups:
     return groups
 
 
-def in_order(groups: Groups, accounts: Sequence[str]) -> Accounts:
+def in_order(groups: Groups, accounts: Sequence[str]) -> dict[Account, tuple[Decimal, Decimal | int]]:
     """Return the balances as a closing names them: by year and city, account by account, without empty ones.
 
     A year without any balance keeps its place under the first account.

@@ -177,18 +177,20 @@ class Form:
         self.take = Struct(f"{8 * (RESULT_BALANCES + 2 * self.words)}s").unpack_from
         self.numbers = Struct(f"{RESULT_BALANCES + 2 * self.words}q").unpack
         self.take_payments = Struct(f"{len(LAYERS) + 1}q").unpack_from
-        self._desks: list[tuple[NDArray[np.int64], memoryview]] = []
+        self._orders: dict[frozenset[str], tuple[str, ...]] = {}
+        self.desks: list[tuple[NDArray[np.int64], memoryview]] = []  # that nobody uses now: to take one is atomic
 
-    def desk(self) -> tuple[NDArray[np.int64], memoryview]:
-        """Return a desk that nobody else uses, and a view of it that Python reads faster; to be given back."""
-        try:
-            return self._desks.pop()
-        except IndexError:
-            desk = new_desk(self._columns, len(self.book) > 1, len(self.accounts))
-            return desk, desk.data
+    def order_of(self, brought: frozenset[str]) -> tuple[str, ...]:
+        """Return the accounts as a ledger's closing orders them that was opened with these."""
+        if brought not in self._orders:
+            accounts = tuple(name for name in accounts_of(self.book) if name in brought)
+            self._orders[brought] = compiled(self.book, self.recorded, frozenset(), accounts).accounts
+        return self._orders[brought]
 
-    def give_back(self, desk: NDArray[np.int64], view: memoryview) -> None:
-        self._desks.append((desk, view))
+    def new_desk(self) -> tuple[NDArray[np.int64], memoryview]:
+        """Return a desk, and a view of it that Python reads faster."""
+        desk = new_desk(self._columns, len(self.book) > 1, len(self.accounts))
+        return desk, desk.data
 
     def read(self, claim: Mapping[str, Any]) -> list[int] | None:
         """Return the claim's integers, None where anything about it is not plain.
@@ -206,7 +208,11 @@ class Form:
         region, birth, where = 0, NO_DAY, NOWHERE
         try:
             day = service.toordinal() - EPOCH if type(service) is date else read_day(service)
-            settled_day = settled.toordinal() - EPOCH if type(settled) is date else read_settled_day(settled)
+            kind = type(settled)
+            if kind is date or (kind is datetime and settled.tzinfo is None):
+                settled_day = settled.toordinal() - EPOCH
+            else:
+                settled_day = read_settled_day(settled)
             if self._region_at:
                 region = values[self._region_at]
                 region = REGIONS[region] if type(region) is str else region_of(region)

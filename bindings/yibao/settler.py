@@ -214,7 +214,10 @@ class Settler:
         end = held.words[HELD_END]
         if end > held.room:
             held.grow()
-        desk, view = form.desk()
+        try:
+            desk, view = form.desks.pop()
+        except IndexError:
+            desk, view = form.new_desk()
         try:
             form.put(view, form.claim_at, slot, commit, *read)
         except StructError:  # an amount beyond 64 bits
@@ -222,7 +225,7 @@ class Settler:
         closer = settle_one(form.plan.words, held.array, desk)
         told: bytes = form.take(view, form.result_at)[0]
         moved = view[form.moved_at]
-        form.give_back(desk, view)
+        form.desks.append((desk, view))
         if closer:
             return None
         before = NOTHING
@@ -314,7 +317,7 @@ class Settler:
         self._held.widen(form.accounts, tuple(name for name in meters if name is not None))
         self._forms = Forms(self._book, form.accounts)
         self._fen_form = form
-        self._fen_desk, self._fen_view = form.desk()
+        self._fen_desk, self._fen_view = form.new_desk()
 
 
 def _key(claim: Mapping[str, Any], name: str) -> tuple[str, str] | None:

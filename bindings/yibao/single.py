@@ -11,7 +11,7 @@ from functools import cached_property
 from struct import error as StructError
 from typing import Any, NamedTuple
 
-from yibao.accounts import Account, Accounts, Balance, Slot, grouped, in_order, of_slots, words_of
+from yibao.accounts import Account, Accounts, Balance, Closing, Slot, grouped, in_order, of_slots, words_of
 from yibao.book import as_book
 from yibao.claim_form import EPOCH, YEARS, Form, Forms
 from yibao.explanation import LayerTrace, explain_trace, read_trace
@@ -19,8 +19,6 @@ from yibao.ledger import PAID
 from yibao.money import yuan
 from yibao.one_row import settle_row
 from yibao.result import LedgerResult
-from yibao.run import compiled
-from yibao_core.compiler import accounts_of
 from yibao_core.money import NULL_FEN
 from yibao_core.one import (
     NO_SLOT,
@@ -131,12 +129,15 @@ class Settlement:
         assert self._form is not None
         form, numbers = self._form, self._form.numbers(self._told)
         groups = grouped(self.opening)
+        brought = frozenset(name for entries in groups.values() for name in entries)
         own = groups.setdefault(numbers[RESULT_KEY], {})
         for name, at in form.account_at.items():
             own[name] = (numbers[RESULT_BALANCES + at], numbers[RESULT_BALANCES + at + 1], name in form.meters)
-        known = {account for entries in grouped(self.opening).values() for account in entries}
-        brought = tuple(name for name in accounts_of(form.book) if name in known)
-        return in_order(groups, compiled(form.book, form.recorded, frozenset(), brought).accounts)
+        closing = Closing(in_order(groups, form.order_of(brought)))
+        if not form.meters:
+            balances = numbers[RESULT_BALANCES : RESULT_BALANCES + form.words]
+            closing.remember(numbers[RESULT_KEY], form.accounts, balances)
+        return closing
 
     @cached_property
     def trace(self) -> tuple[LayerTrace, ...]:
@@ -193,20 +194,24 @@ class _Book:
         if found is None:
             return None
         form, read = found
-        key, balances = 0, form.no_balances
+        key = 0
+        balances: Sequence[int] = form.no_balances
         if opening:
             brought = _brought(form, read, opening)
             if brought is None:
                 return None
             key, balances = brought
-        desk, view = form.desk()
+        try:
+            desk, view = form.desks.pop()
+        except IndexError:
+            desk, view = form.new_desk()
         try:
             form.put_with_slot(view, form.claim_at, form.own_slot, 0, *read, key, NO_SLOT, *balances)
         except StructError:  # an amount beyond 64 bits
             return None
         closer = settle_one(form.plan.words, desk, desk)
         told: bytes = form.take(view, form.result_at)[0]
-        form.give_back(desk, view)
+        form.desks.append((desk, view))
         return None if closer else Settlement(claim, dict(opening) if opening else {}, form, told)
 
 
@@ -232,7 +237,7 @@ def _known_book(policy: Any) -> _Book | None:
     return known
 
 
-def _brought(form: Form, read: Sequence[int], opening: Accounts) -> tuple[int, list[int]] | None:
+def _brought(form: Form, read: Sequence[int], opening: Accounts) -> tuple[int, Sequence[int]] | None:
     """Return the claim's benefit year and city, and the balances that the opening holds for them; None where they need a
     closer look."""
     if form.by_settled is None:
@@ -240,6 +245,11 @@ def _brought(form: Form, read: Sequence[int], opening: Accounts) -> tuple[int, l
     day = read[form.by_settled]
     year = YEARS[day] if 0 <= day < len(YEARS) else date.fromordinal(day + EPOCH).year
     city = read[4] // 100
+    key = year * 10_000 + city
+    if type(opening) is Closing:
+        remembered = opening.recall(key, form.accounts)
+        if remembered is not None:
+            return key, remembered
     account_at, meters = form.account_at, form.meters
     balances = [0] * form.words
     try:
@@ -262,7 +272,7 @@ def _brought(form: Form, read: Sequence[int], opening: Accounts) -> tuple[int, l
                 return None
     except ValueError:
         return None
-    return year * 10_000 + city, balances
+    return key, balances
 
 
 def outcome_of(form: Form, told: bytes) -> Outcome:
