@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from yibao.reaccounting import Reaccount, reaccount
     from yibao.result import LedgerResult
     from yibao.settlement import settle_ledger
+    from yibao.settler import Settler
     from yibao.single import Settlement, settle
     from yibao_core.policy import Policy
 
@@ -30,6 +31,7 @@ _HOMES = {
     "Policy": "yibao_core.policy",
     "settle": "yibao.single",
     "Settlement": "yibao.single",
+    "Settler": "yibao.settler",
     "settle_ledger": "yibao.settlement",
     "LedgerResult": "yibao.result",
     "ResultFiles": "yibao.outputs",
@@ -50,6 +52,7 @@ __all__ = [
     "ResultFiles",
     "Settlement",
     "SettlementError",
+    "Settler",
     "explain",
     "load_policy",
     "policies",

@@ -292,10 +292,10 @@ def region_codes(column: pa.ChunkedArray, name: str) -> NDArray[np.int32]:
         codes = codes.astype(np.int64)
         codes = np.where(codes >= 10**11, codes // 10**6, np.where(codes >= 10**8, codes // 10**3, codes))
         return np.where((codes >= 100_000) & (codes <= 999_999), codes, 0).astype(np.int32)
-    return look_up(column, _region_code, 0, np.int32, name).astype(np.int32)
+    return look_up(column, region_code, 0, np.int32, name).astype(np.int32)
 
 
-def _region_code(cell: str) -> int:
+def region_code(cell: str) -> int:
     """Return the six digits of a district; the national codes of 9 and 12 digits begin with them."""
     cell = cell.strip()
     return int(cell[:6]) if len(cell) in (6, 9, 12) and cell.isascii() and cell.isdigit() else 0

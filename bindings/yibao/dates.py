@@ -46,7 +46,7 @@ def to_days(column: pa.ChunkedArray, name: str, null: int) -> tuple[NDArray[np.i
     elif pa.types.is_null(kind):
         missing, days = np.ones(len(column), dtype=bool), np.zeros(len(column), dtype=np.int64)
     elif pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        days, missing = _by_text(column, _day)
+        days, missing = _by_text(column, day_of_text)
     else:
         raise LedgerError(f"{name}: expected dates, got {kind}")
     out = np.where(missing, null, days).astype(np.int32)
@@ -74,7 +74,7 @@ def to_moments(column: pa.ChunkedArray, name: str) -> tuple[NDArray[np.int64], N
     if pa.types.is_null(kind):
         return np.zeros(len(column), dtype=np.int64), np.ones(len(column), dtype=bool)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        return _by_text(column, _moment)
+        return _by_text(column, moment_of_text)
     raise LedgerError(f"{name}: expected timestamps or dates, got {kind}")
 
 
@@ -93,7 +93,8 @@ def _by_text(column: pa.ChunkedArray, read: Callable[[str], int | None]) -> tupl
     return values, missing
 
 
-def _moment(text: str) -> int | None:
+def moment_of_text(text: str) -> int | None:
+    """Return microseconds since 1970-01-01, None where a text is no moment."""
     try:
         moment = datetime.fromisoformat(text)
         if moment.tzinfo is not None:
@@ -106,11 +107,12 @@ def _moment(text: str) -> int | None:
     return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
-def _day(text: str) -> int | None:
+def day_of_text(text: str) -> int | None:
+    """Return days since 1970-01-01, None where a text is neither a day nor a moment."""
     day = _day_alone(text)
     if day is not None:
         return day
-    moment = _moment(text)
+    moment = moment_of_text(text)
     return None if moment is None else moment // DAY_US
 
 

@@ -1,6 +1,6 @@
 """Money at the door: Arrow columns and Python values to whole fen and back. Nothing is computed with it here."""
 
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from yibao.ids import words
 from yibao_core.errors import LedgerError
 from yibao_core.money import NOT_FEN, NULL_FEN, ROW_MAX_FEN
 
+_EXACT = Context(prec=40)  # whatever the caller's own context is
 FLOAT_TOLERANCE = 1e-4  # of a fen: what a sum of two-decimal floats may be off
 MONEY_TYPES = ("decimal128", "decimal64", "int64_fen")
 _PLAIN = r"^[+-]?[0-9]{1,15}(\.[0-9]{1,2})?$"
@@ -174,4 +175,4 @@ def check_money(money: str) -> None:
 
 def yuan(amount_fen: Any) -> Decimal:
     """Return fen as Decimal yuan with two decimals."""
-    return Decimal(int(amount_fen)).scaleb(-2).quantize(Decimal("0.01"))
+    return _EXACT.scaleb(Decimal(int(amount_fen)), -2)

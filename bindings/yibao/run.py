@@ -50,8 +50,9 @@ def _compiled(
     forced: frozenset[str],
     accounts: tuple[str, ...],
     aside: frozenset[str],
+    first: tuple[str, ...],
 ) -> CompiledBook:
-    return compile_book([_POLICIES[digest] for digest in digests], recorded, forced, accounts, aside)
+    return compile_book([_POLICIES[digest] for digest in digests], recorded, forced, accounts, aside, first)
 
 
 _POLICIES: dict[str, Policy] = {}
@@ -63,11 +64,12 @@ def compiled(
     forced: frozenset[str] = frozenset(),
     accounts: tuple[str, ...] = (),
     aside: frozenset[str] = frozenset(),
+    first: tuple[str, ...] = (),
 ) -> CompiledBook:
     """Return the book's plan for a ledger with these recorded layers; the same book is compiled once."""
     for policy in book:
         _POLICIES[policy.digest] = policy
-    return _compiled(tuple(policy.digest for policy in book), recorded, forced, accounts, aside)
+    return _compiled(tuple(policy.digest for policy in book), recorded, forced, accounts, aside, first)
 
 
 def intake_settings(book: tuple[Policy, ...], as_known: AsKnown, reaccount: bool) -> NDArray[np.int64]:

@@ -61,6 +61,15 @@ def places(levels: NDArray[np.int8], treated: NDArray[np.int32], insured: NDArra
     return cells
 
 
+def place_of(level: int, treated: int, insured: int) -> int:
+    """Return what `places` returns, for one row."""
+    known = treated > 0 and insured > 0
+    where = UNGRADED | LEVEL_UNKNOWN if level < 0 else level
+    if not known:
+        return where | TREATED_UNKNOWN
+    return where | OUTSIDE if treated // 100 != insured // 100 else where
+
+
 def settled_stays(deductible: NDArray[np.int64], number: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the stays of settled rows as records keep them, from what they bore (signs apart) and their numbers (-1: none)."""
     unknown = (deductible == NULL_FEN) | (deductible == NOT_FEN)

@@ -87,18 +87,19 @@ def compile_book(
     forced: frozenset[str] = frozenset(),
     accounts: Sequence[str] = (),
     aside: frozenset[str] = frozenset(),
+    first: Sequence[str] = (),
 ) -> CompiledBook:
     """Return the plan of one policy or a book for a ledger whose payment columns are `recorded` (layer names).
 
     `forced` layers are carried although the ledger has no column for them; `accounts` have a place in balances although
-    nothing of this run feeds them; of the layers `aside` the ledger's figure stands, whatever their rules. The first policy that fits a row is its policy: longest region prefix first, then the one that
+    nothing of this run feeds them, those in `first` before all others; of the layers `aside` the ledger's figure stands, whatever their rules. The first policy that fits a row is its policy: longest region prefix first, then the one that
     supersedes. Raises PolicyError where parameters turn a schedule upside down.
     """
     if not policies:
         raise PolicyError("book: expected at least one policy, got none")
     if len(policies) >= NO_POLICY_INDEX:
         raise PolicyError(f"book: expected fewer than {NO_POLICY_INDEX} policies, got {len(policies)}")
-    return _Compiler([set_aside(policy, aside) for policy in policies], recorded, forced, accounts).compile()
+    return _Compiler([set_aside(policy, aside) for policy in policies], recorded, forced, accounts, first).compile()
 
 
 def set_aside(policy: Policy, names: frozenset[str]) -> Policy:
@@ -148,14 +149,19 @@ def in_order_of_precedence(policies: Sequence[Policy]) -> list[Policy]:
 
 class _Compiler:
     def __init__(
-        self, policies: Sequence[Policy], recorded: frozenset[str], forced: frozenset[str], accounts: Sequence[str]
+        self,
+        policies: Sequence[Policy],
+        recorded: frozenset[str],
+        forced: frozenset[str],
+        accounts: Sequence[str],
+        first: Sequence[str],
     ) -> None:
         self.policies = tuple(in_order_of_precedence(policies))
         self.recorded = recorded
         self.words: list[int] = []
         self.rules: list[RuleRef] = []
         self.needs: list[Need] = []
-        self.accounts: list[str] = []
+        self.accounts: list[str] = list(first)
         self.fees_used: set[str] = set()
         self.faults: list[str] = []
         self.tiers_max = 1
