@@ -4,7 +4,7 @@ import os
 import time
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -86,7 +86,7 @@ def _ledger(rows: int, texts: bool = False, reversal: bool = False) -> pa.Table:
     money = ["-30000" if reversal and row == rows - 1 else "30000" for row in range(rows)]
     day = date(2019, 3, 1)
     numbers = list(range(rows))
-    columns = {
+    columns: dict[str, list[Any]] = {
         "settlement_id": [f"S{number}" for number in numbers] if texts else numbers,
         "person_id": ["P"] * rows if texts else [1] * rows,
         "settled_at": [datetime(2019, 3, 1) + timedelta(minutes=number) for number in numbers],

@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import numba
-from numba.core import config
 from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
 
 SUFFIX, UNFINISHED = ".nbc", ".nbc-part"
+config: Any = import_module("numba.core.config")  # it makes its names when it is read
 _DIGEST = hashlib.sha256().digest_size
 _PACKAGE = Path(__file__).resolve().parent
 
