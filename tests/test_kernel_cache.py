@@ -38,6 +38,15 @@ mix_people(person, 0, 2, 0, mixed, counts)
 assert mixed.tolist() == [mix_person.py_func(1), mix_person.py_func(2)], mixed
 print(int(counts[0]), sum(mix_people.stats.cache_hits.values()), sum(mix_people.stats.cache_misses.values()))
 """
+# A text said to end 5 bytes behind its buffer: the routine that `hash_texts` calls reads there.
+TOO_FAR = """
+import numpy as np
+from yibao_core.order import hash_texts
+try:
+    hash_texts(np.zeros(4, dtype=np.uint8), np.array([0, 9], dtype=np.int32), np.zeros(1, dtype=np.int64))
+except IndexError:
+    print("IndexError")
+"""
 COMPILED, FROM_DISK = "2 0 1", "2 1 0"
 COMMAND = "import sys; sys.argv[0] = 'yibao'; from yibao.cli import main; main()"
 # Ledgers unlike those of the warm-up: a book, a roster, birth dates, fen, several threads' worth of rows, CSV-like text.
@@ -58,7 +67,7 @@ def ledger(rows, **more):
                    has_social_card_account=[True] * rows)
     return pa.table(columns | more)
 book = [yibao.load_policy(name) for name in ("shandong-2017", "weihai-2019")]
-roster = pa.table(dict(person_id=[1], category=["tekun"], **{"from": [day], "to": [day]}))
+roster = pa.table(dict(person_id=[1], category=["destitute"], **{"from": [day], "to": [day]}))
 assert yibao.settle_ledger(ledger(rows), book, threads=2, as_known="settled_at").summary["settled"] == rows
 many = ledger(200, settlement_id=["S%d" % (row // 2) for row in range(200)], birth_date=[day] * 200)
 for paid in (many, ledger(7), ledger(1, total_fee=[None])):
@@ -167,6 +176,11 @@ def test_clearing_removes_our_files_only(warm: Path, tmp_path: Path) -> None:
 
 def test_a_second_process_starts_from_the_cache(core: Path) -> None:
     assert [python(core, SMALL) for _ in range(2)] == [COMPILED, FROM_DISK]
+    assert len(kernels(core)) == 1
+
+
+def test_bounds_are_checked_within_linked_functions_compiled_or_from_disk(core: Path) -> None:
+    assert [python(core, TOO_FAR, NUMBA_BOUNDSCHECK="1") for _ in range(2)] == ["IndexError"] * 2
     assert len(kernels(core)) == 1
 
 
