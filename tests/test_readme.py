@@ -30,7 +30,7 @@ def test_every_command_of_the_readme_exists() -> None:
     commands = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
     commands |= {str(group.name) for group in app.registered_groups}
     listed = next(block for block in blocks("") if block.startswith("yibao"))
-    assert set(re.findall(r"^yibao (\w+)", listed, flags=re.MULTILINE)) == commands
+    assert set(re.findall(r"^yibao ([\w-]+)", listed, flags=re.MULTILINE)) == commands
 
 
 def test_every_make_command_of_the_texts_exists() -> None:

@@ -1,17 +1,17 @@
-"""How kernels are compiled and kept on disk: the only module that calls `numba.njit`."""
+"""How kernels are compiled: the only module that calls `numba.njit`."""
 
-import contextlib
-import hashlib
-import os
+import gc
 from collections.abc import Callable
 from importlib import import_module
-from pathlib import Path
 from typing import Any, ParamSpec, Protocol, TypeVar, cast, overload
 
 from numba import njit, types
-from numba.core.caching import FunctionCache
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler import Compiler
 from numba.extending import intrinsic
 from numba.extending import overload as compiled_as
+
+from yibao_core._cache import KernelCache
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -29,45 +29,52 @@ class Words(Protocol):
     def __setitem__(self, at: int, value: int, /) -> None: ...
 
 
-def _core_fingerprint() -> str:
-    digest = hashlib.sha256()
-    for source in sorted(Path(__file__).parent.rglob("*.py")):
-        digest.update(source.name.encode())
-        digest.update(source.read_bytes())
-    return digest.hexdigest()
+class _Linked(JITCodeLibrary):
+    """The code of a function that only kernels call: it is linked into them, and becomes machine code there alone.
 
-
-_FINGERPRINT = _core_fingerprint()
-
-
-class _CoreCache(FunctionCache):
-    """Numba's disk cache, keyed by every source file of the core.
-
-    Numba's own key looks at one file only: a kernel would outlive a change to a helper
-    or a constant in another file, and pay by the old rule.
+    Numba makes machine code of each function by itself, too, which nobody would ever run.
     """
 
-    def __init__(self, func: Callable[..., Any], salt: str) -> None:
-        super().__init__(func)
-        self._salt = salt
+    class _Nowhere:
+        @staticmethod
+        def set_env(_name: str, _environment: Any) -> None:
+            """Do nothing: Numba would note the function's environment in its machine code."""
 
-    def _index_key(self, sig: Any, codegen: Any) -> Any:
-        return (*super()._index_key(sig, codegen), self._salt)
+    @property
+    def codegen(self) -> Any:
+        return self._Nowhere
+
+    def _finalize_final_module(self) -> None:
+        self._finalize_dynamic_globals()
+        self._verify_declare_only_symbols()
+        self._finalized = True
+
+
+class _LinkedCompiler(Compiler):
+    """Numba's compiler for functions that only kernels call."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.state.library = _Linked(self.state.targetctx.codegen(), "linked")
 
 
 # Without Numba's run-time, arrays inside a kernel carry no reference counts. Counting them cost 0.9 s of 2.3 s in
 # a run over 5 million rows, because the counters are atomic.
 _OPTIONS: dict[str, Any] = {"nogil": True, "_nrt": False, "error_model": "numpy", "no_cfunc_wrapper": True}
+_LINKED: dict[str, Any] = {"no_cpython_wrapper": True, "pipeline_class": _LinkedCompiler}
 
 
 def kernel(func: Callable[P, R]) -> Callable[P, R]:
     """Return `func` compiled: it runs on the calling thread, holds no lock and allocates nothing."""
-    return _compiled(func, _OPTIONS)
+    compiled = _compiled(func, _OPTIONS)
+    if compiled is not func:  # NUMBA_DISABLE_JIT=1 gives `func` itself back
+        compiled._cache = KernelCache(func)
+    return cast("Callable[P, R]", compiled)
 
 
 def helper(func: Callable[P, R]) -> Callable[P, R]:
     """Return `func` compiled for other kernels alone: without the door from Python, which costs more than most of them."""
-    return _compiled(func, {**_OPTIONS, "no_cpython_wrapper": True, "forceinline": True})
+    return cast("Callable[P, R]", _compiled(func, {**_OPTIONS, **_LINKED, "forceinline": True}))
 
 
 def routine(func: Callable[P, R]) -> Callable[P, R]:
@@ -75,16 +82,41 @@ def routine(func: Callable[P, R]) -> Callable[P, R]:
 
     Alone the compiler sees that its arrays do not overlap, and sets it on vectors; within a large kernel it gave up.
     """
-    return _compiled(func, {**_OPTIONS, "no_cpython_wrapper": True})
+    return cast("Callable[P, R]", _compiled(func, {**_OPTIONS, **_LINKED}))
 
 
-def _compiled(func: Callable[P, R], options: dict[str, Any]) -> Callable[P, R]:
+def _compiled(func: Callable[P, R], options: dict[str, Any]) -> Any:
     compiled: Any = njit(**options)(func)
-    if compiled is not func:  # NUMBA_DISABLE_JIT=1 gives `func` itself back
-        checked = os.environ.get("NUMBA_BOUNDSCHECK", "")
-        with contextlib.suppress(RuntimeError):  # nowhere to write: compile in memory
-            compiled._cache = _CoreCache(func, f"{_FINGERPRINT} {checked}")
-    return cast("Callable[P, R]", compiled)
+    if compiled is not func:
+        _forget_literals(compiled)
+        _rest_collector(compiled)
+    return compiled
+
+
+def _forget_literals(compiled: Any) -> None:
+    """Let a call with a constant find the version for its type: Numba would compile one for 0 and one for any integer."""
+    template_of = compiled.get_call_template
+
+    def by_types(arguments: Any, keywords: Any) -> Any:
+        return template_of(tuple(types.unliteral(argument) for argument in arguments), keywords)
+
+    compiled.get_call_template = by_types
+
+
+def _rest_collector(compiled: Any) -> None:
+    """Compile without the garbage collector: looking through the compiler's millions of objects again and again costs a tenth."""
+    compile_version = compiled.compile
+
+    def without_collector(signature: Any) -> Any:
+        if not gc.isenabled():  # within another kernel's compilation
+            return compile_version(signature)
+        gc.disable()
+        try:
+            return compile_version(signature)
+        finally:
+            gc.enable()
+
+    compiled.compile = without_collector
 
 
 @helper

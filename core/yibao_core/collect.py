@@ -8,7 +8,7 @@ for two cache lines a row and took 0.20 s for 5 million rows; shrinking takes 0.
 import numpy as np
 from numpy.typing import NDArray
 
-from yibao_core._jit import Words, far_place, kernel, place
+from yibao_core._jit import Words, far_place, kernel, place, routine
 from yibao_core.errors import RowStatus
 from yibao_core.records import (
     FLAG_BITS,
@@ -118,7 +118,7 @@ def collect_rows(
             take_amounts(work, RESULT_PAID + line, block, paid[line, out : out + count])
 
 
-@kernel
+@routine
 def find_results(
     shard: Words,
     cursors: Words,
@@ -142,7 +142,7 @@ def find_results(
         group[index] = group_start[shard[index]] + own if own >= 0 else -1
 
 
-@kernel
+@routine
 def unpack_heads(heads: Words, status: Words, flags: Words, mode: Words, policy: Words) -> None:
     """Write what the heads of a block hold to its columns."""
     for index in range(heads.size):
@@ -153,7 +153,7 @@ def unpack_heads(heads: Words, status: Words, flags: Words, mode: Words, policy:
         policy[index] = head >> RESULT_POLICY & 63
 
 
-@kernel
+@routine
 def take_amounts(work: Words, word: int, block: NDArray[np.int64], amounts: Words) -> None:
     """Write one word of each result of a block."""
     for index in range(amounts.size):
@@ -171,12 +171,13 @@ def collect_listed(
     policy: Words,
     group: Words,
     personal: Words,
+    first: int,
     paid: NDArray[np.int64],
 ) -> None:
     """Take the results of listed rows, which follow each other in `work`.
 
-    What every row has is written to its own place behind `first_row`; `group` (counted in the shard), `personal` and
-    `paid` follow the list.
+    What every row has is written to its own place behind `first_row`; `group` (counted in the shard) and `personal`
+    follow the list, and so does `paid` from `first` on. All of it is passed: a part of its columns would be another type.
     """
     width = RESULT_PAID + paid.shape[0]
     for index in range(rows.size):
@@ -192,4 +193,4 @@ def collect_listed(
         group[index] = (head >> RESULT_GROUP) - 1
         personal[index] = work[result + RESULT_PERSONAL]
         for line in range(paid.shape[0]):
-            paid[line, index] = work[result + RESULT_PAID + line]
+            paid[line, first + index] = work[result + RESULT_PAID + line]

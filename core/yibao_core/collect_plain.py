@@ -79,7 +79,7 @@ def collect_plain(
             mark_changes(differ, count, mode[out:])
 
 
-@kernel
+@routine
 def take_marks(words: Words, count: int, flags: Words) -> None:
     """Turn the marks of a block's first words to flags, and the words to plain payments."""
     for index in range(count):
@@ -92,7 +92,7 @@ def take_marks(words: Words, count: int, flags: Words) -> None:
         flags[index] |= flag
 
 
-@kernel
+@routine
 def take_line(words: Words, shift: int, amounts: Words) -> None:
     """Write one payment of each result of a block."""
     for index in range(amounts.size):

@@ -397,7 +397,8 @@ def settle_listed(job: Job, listed: list[NDArray[np.int64]], outputs: Outputs, r
             outputs.policy,
             group[first:end],
             personal[first:end],
-            paid[:, first:end],
+            first,
+            paid,
         )
 
     run(settle, range(len(listed)))

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from yibao_core._jit import Words, far_place, helper, kernel, place
+from yibao_core._jit import Words, far_place, helper, kernel, place, routine
 from yibao_core.calendar import completed_years, year_month_day
 from yibao_core.errors import RowStatus
 from yibao_core.money import NOT_FEN, NULL_FEN, ROW_MAX_FEN
@@ -162,7 +162,7 @@ class Columns(NamedTuple):
         return self.money[index][:: 1 << int(self.money_shift[index])]
 
 
-@kernel
+@routine
 def find_policy(book: Words, region: int, day: int, known_day: int, by_region: bool) -> int:
     """Return the index of the first policy in order of precedence that fits, or NO_POLICY_INDEX."""
     for index in range(book[HEAD_POLICIES]):
@@ -216,7 +216,7 @@ def count_shards(person: Words, lo: int, hi: int, bits: int, shard: Words, count
         counts[index] += 1
 
 
-@kernel
+@routine
 def judge_column(
     amounts: Words, shift: int, rows: int, signs: Words, null_bit: int, cells: Words, sums: Words, faults: Words
 ) -> None:
@@ -235,7 +235,7 @@ def judge_column(
         faults[index] |= wrong if usable else fault
 
 
-@kernel
+@routine
 def judge_money(columns: Columns, rows: Words, begin: int, end: int, block: NDArray[np.int64]) -> None:
     """Fill a block with the money cells of rows begin..end, their faults and sums; of rows[begin:end] where rows are listed."""
     absent = 0
@@ -269,7 +269,7 @@ def judge_money(columns: Columns, rows: Words, begin: int, end: int, block: NDAr
             judge_column(part, shift, end - begin, block[signed], null_bit, lines[0], lines[1], lines[2])
 
 
-@kernel
+@routine
 def find_records(shard: Words, cursors: Words, width: int, work: Words, block: NDArray[np.int64]) -> None:
     """Give each row of a block the next place of its shard, and write both ends of its record.
 

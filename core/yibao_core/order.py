@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from yibao_core._jit import Words, kernel, place
+from yibao_core._jit import Words, kernel, place, routine
 from yibao_core.records import HEAD, ID, NOBODY, OPENING, PERSON, ROW, SHIFT_KIND, TIME, UNREADABLE_TIME
 
 RANK_MAX = 12  # counting is quadratic
@@ -44,7 +44,7 @@ def compare_bytes(first: Words, at: int, size: int, second: Words, other_at: int
     return 0 if size == other_size else (-1 if size < other_size else 1)
 
 
-@kernel
+@routine
 def compare_texts(
     first: Words, first_offsets: Words, row: int, second: Words, second_offsets: Words, other_row: int
 ) -> int:
@@ -54,7 +54,7 @@ def compare_texts(
     return compare_bytes(first, at, size, second, other_at, other_size)
 
 
-@kernel
+@routine
 def compare_ids(work: Words, record: int, other: int, texts: Texts) -> int:
     """Return -1, 0 or 1: one record's settlement id against another's."""
     if texts.id_offsets.size == 0:
@@ -64,7 +64,7 @@ def compare_ids(work: Words, record: int, other: int, texts: Texts) -> int:
     return compare_texts(texts.id_bytes, texts.id_offsets, row, texts.id_bytes, texts.id_offsets, other_row)
 
 
-@kernel
+@routine
 def names_original(work: Words, reversal: int, reverses: int, original: int, texts: Texts) -> bool:
     """Return whether a reversal (its `reverses` word at `reverses`) names the record `original`."""
     if work[reverses] != work[original + ID]:
@@ -78,7 +78,7 @@ def names_original(work: Words, reversal: int, reverses: int, original: int, tex
     return found == 0
 
 
-@kernel
+@routine
 def comes_before(work: Words, record: int, other: int, texts: Texts) -> bool:
     """Return whether a record stands before another: opening balances first, then by (time, id)."""
     time, other_time = work[record + TIME], work[other + TIME]
@@ -165,7 +165,7 @@ def sort_people(
             sort_records(work, order, times, first, end, spare, texts)
 
 
-@kernel
+@routine
 def rank_records(order: Words, times: Words, first: int, end: int, spare: Words) -> bool:
     """Sort order[first:end] by `times`: a record's place is the number of earlier times; on a tie return False, unsorted.
 

@@ -86,7 +86,7 @@ SELF_FUNDED, OVER_LIMIT, FIRST_PAY = (FEES.index(fee) for fee in ("self_funded_f
 MIX_BITS = 30
 
 
-@kernel
+@routine
 def mix_person(person: int) -> int:
     """Return MIX_BITS well-mixed bits of a person's word: the upper ones tell the shard, the lower ones the bucket.
 
@@ -110,7 +110,7 @@ def mix_people(person: Words, lo: int, hi: int, bits: int, mixed: Words, counts:
             counts[mixed[row] >> shift] += 1
 
 
-@kernel
+@routine
 def widen(values: Words, least: int, most: int) -> tuple[int, int]:
     """Return the range of some values and an earlier one."""
     for index in range(values.size):
