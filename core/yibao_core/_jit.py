@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Callable
+from fractions import Fraction
 from importlib import import_module
 from pathlib import Path
 from typing import Any, ParamSpec, Protocol, TypeVar, cast, overload
@@ -128,3 +129,74 @@ _emitted_prefetch: Any = intrinsic(_typed_prefetch)
 @compiled_as(prefetch, strict=False)
 def _compiled_prefetch(words: Any, at: Any) -> Any:
     return lambda words, at: _emitted_prefetch(words, at)
+
+
+LINE_WORDS = 8  # of a line of the cache
+
+
+def stream_line(words: Words, at: int, target: Words, to: int) -> None:
+    """Copy LINE_WORDS words past the caches; `target[to]` begins a line. Call `streamed` before anybody reads them.
+
+    A store through the caches first reads the line that it is going to overwrite: a third of all that is moved.
+    """
+    for word in range(LINE_WORDS):
+        target[to + word] = words[at + word]
+
+
+def streamed() -> None:
+    """Wait until all streamed lines have arrived."""
+
+
+def _typed_stream_line(_context: Any, words: Any, at: Any, target: Any, to: Any) -> Any:
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        line = _ir.VectorType(_ir.IntType(64), LINE_WORDS).as_pointer()
+        source = context.make_array(signature.args[0])(context, builder, arguments[0])
+        target = context.make_array(signature.args[2])(context, builder, arguments[2])
+        read = builder.load(builder.bitcast(builder.gep(source.data, [arguments[1]]), line), align=8)
+        store = builder.store(read, builder.bitcast(builder.gep(target.data, [arguments[3]]), line), align=64)
+        store.set_metadata("nontemporal", builder.module.add_metadata([_ir.Constant(_ir.IntType(32), 1)]))
+        return context.get_dummy_value()
+
+    return types.void(words, at, target, to), emit
+
+
+def _typed_streamed(_context: Any) -> Any:
+    def emit(context: Any, builder: Any, _signature: Any, _arguments: Any) -> Any:
+        builder.fence("seq_cst")
+        return context.get_dummy_value()
+
+    return types.void(), emit
+
+
+_emitted_stream_line: Any = intrinsic(_typed_stream_line)
+_emitted_streamed: Any = intrinsic(_typed_streamed)
+
+
+@compiled_as(stream_line, strict=False)
+def _compiled_stream_line(words: Any, at: Any, target: Any, to: Any) -> Any:
+    return lambda words, at, target, to: _emitted_stream_line(words, at, target, to)
+
+
+@compiled_as(streamed, strict=False)
+def _compiled_streamed() -> Any:
+    return lambda: _emitted_streamed()
+
+
+def fused(factor: float, other: float, addend: float) -> float:
+    """Return factor * other + addend, rounded once."""
+    return float(Fraction(factor) * Fraction(other) + Fraction(addend))
+
+
+def _typed_fused(_context: Any, factor: Any, other: Any, addend: Any) -> Any:
+    def emit(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return builder.fma(*arguments)
+
+    return types.float64(factor, other, addend), emit
+
+
+_emitted_fused: Any = intrinsic(_typed_fused)
+
+
+@compiled_as(fused, strict=False)
+def _compiled_fused(factor: Any, other: Any, addend: Any) -> Any:
+    return lambda factor, other, addend: _emitted_fused(factor, other, addend)

@@ -1,0 +1,315 @@
+"""The same for rows in any order: people parted into shards that fit the cache, each person's rows put in the order of time.
+
+Three passes: count the rows of each shard, write each row's record to its shard, settle each shard where it lies. Most people
+never reach the first tier; in each shard sums of absolute bases tell who might, and only their rows are put in order.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from yibao_core._jit import Words, far_place, helper, kernel, place, prefetch, routine
+from yibao_core.plain import MIX_BITS, mix_person
+from yibao_core.running import BLOCK_WIDTH, GUARD, LINE_GOES_ON, LINE_PAID, Rows, pay_block
+from yibao_core.schedule import BLOCK_ROWS
+
+SHARD_BYTES = 200_000
+SHARD_BITS_MAX = 12
+BUCKET_BITS_MAX = 14
+WORD_BITS = 63  # of a word with several fields: none of them touches its sign
+PERSON_BITS_MAX = 32
+INSERTION_MAX = 24  # longer runs are merged
+AHEAD = 2
+
+# The lines of a block of rows on their way into records.
+LINE_KEY, LINE_PLACE, SCATTER_LINES = range(3)
+
+# The lines of a shard: its rows that may be paid.
+(
+    LINE_AT,  # where the record begins
+    LINE_BUCKET,
+    LINE_FIRST,  # the person's word, then, in a wide record, the time
+    LINE_SECOND,
+    LINE_WORD,  # base and row
+    LINE_SPARE,
+    ROOM_LINES,
+) = range(7)
+
+FOUND_NOTHING, FOUND_BEYOND = range(2)
+
+
+class Records(NamedTuple):
+    """How records lie, and how keys tell shards and buckets.
+
+    A record is (person | time, base | row); where a person and a time need more than a word, it is wide: person, time,
+    base | row. The key of a person is a word of its own in narrow records, perhaps shared by several people in wide ones:
+    its lowest bits are the shard, the next the bucket.
+    """
+
+    width: int
+    person_bits: int
+    person_least: int
+    time_bits: int
+    time_least: int
+    base_least: int
+    row_bits: int
+    shard_bits: int
+    bucket_bits: int
+
+
+def lay_out(ranges: list[tuple[int, int]], rows: int, timed: bool) -> Records:
+    """Return the records for `rows` rows whose persons, times and bases have these ranges."""
+    (person_least, person_most), (time_least, time_most), (base_least, base_most) = ranges
+    person_bits = max(1, (person_most - person_least).bit_length())
+    time_bits = (time_most - time_least).bit_length() if timed else 0
+    row_bits = max(1, (rows - 1).bit_length())
+    if row_bits + (base_most - base_least).bit_length() > WORD_BITS:
+        raise OverflowError("too many rows")
+    for width in (2, 3):
+        shard_bits = min(SHARD_BITS_MAX, max(0, (rows * width * 8 // SHARD_BYTES).bit_length()))
+        key_bits = person_bits if width == 2 else MIX_BITS
+        shard_bits = min(shard_bits, key_bits)
+        bits_left = key_bits - shard_bits
+        if width == 3 or (person_bits <= PERSON_BITS_MAX and bits_left + time_bits <= WORD_BITS):
+            break
+    expected = max(1, (rows >> shard_bits) >> 1).bit_length()
+    bucket_bits = min(BUCKET_BITS_MAX, bits_left, max(expected, bits_left if bits_left <= expected + 1 else 0))
+    return Records(
+        width, person_bits, person_least, time_bits, time_least, base_least, row_bits, shard_bits, bucket_bits
+    )  # fmt: skip
+
+
+@helper
+def key_of(person: int, records: Records) -> int:
+    """Return a person's key: well-mixed bits, in narrow records different for different people. No product wraps."""
+    if records.width == 3:
+        return mix_person(person)
+    mask = (1 << records.person_bits) - 1
+    mixed = ((person - records.person_least) * 1_640_531_527) & mask
+    return mixed ^ (mixed >> ((records.person_bits + 1) >> 1))
+
+
+@routine
+def find_keys(person: Words, records: Records, keys: Words) -> None:
+    """Write the keys of a block of rows."""
+    for index in range(person.size):
+        keys[index] = key_of(person[index], records)
+
+
+@kernel
+def count_people(person: Words, lo: int, hi: int, records: Records, counts: Words, keys: Words) -> None:
+    """Count rows lo..hi by shard."""
+    mask = (1 << records.shard_bits) - 1
+    for begin in range(lo, hi, BLOCK_ROWS):
+        end = min(begin + BLOCK_ROWS, hi)
+        find_keys(person[begin:end], records, keys)
+        for index in range(end - begin):
+            counts[keys[index] & mask] += 1
+
+
+@kernel
+def write_records(
+    rows: Rows, lo: int, hi: int, records: Records, cursors: Words, work: Words, block: NDArray[np.int64]
+) -> None:
+    """Write rows lo..hi as records to their shards, each at its shard's cursor."""
+    mask, width, timed = (1 << records.shard_bits) - 1, records.width, rows.time.size > 0
+    keys, places = block[LINE_KEY], block[LINE_PLACE]
+    for begin in range(lo, hi, BLOCK_ROWS):
+        end = min(begin + BLOCK_ROWS, hi)
+        find_keys(rows.person[begin:end], records, keys)
+        for index in range(end - begin):
+            shard = keys[index] & mask
+            at = cursors[shard]
+            cursors[shard] = at + 1
+            places[index] = at * width
+            prefetch(work, far_place((at + AHEAD) * width))
+        for index in range(end - begin):
+            row = far_place(begin + index)
+            at = far_place(places[index])
+            time = rows.time[row] if timed else 0
+            if width == 2:
+                work[at] = (keys[index] >> records.shard_bits) << records.time_bits | (time - records.time_least)
+            else:
+                work[at], work[at + 1] = rows.person[row], time
+            work[at + width - 1] = (rows.base_fen[row] - records.base_least) << records.row_bits | row
+
+
+@helper
+def bucket_of(work: Words, at: int, records: Records) -> int:
+    """Return the bucket of a record in its shard."""
+    key = work[at] >> records.time_bits
+    if records.width == 3:
+        key = mix_person(work[at]) >> records.shard_bits
+    return place(key & ((1 << records.bucket_bits) - 1))
+
+
+@helper
+def choose_rows(
+    work: Words, records: Records, segments: NDArray[np.int64], least_fen: int, sums: Words, room: NDArray[np.int64]
+) -> int:
+    """List the records of a shard whose people might be paid; return how many.
+
+    `segments`: where its records begin and end, one pair for each part of the rows, in the order of the rows.
+    """
+    width, buckets, chosen = records.width, 1 << records.bucket_bits, room[LINE_AT]
+    for bucket in range(buckets):
+        sums[bucket] = 0
+    for part in range(segments.shape[0]):
+        for index in range(segments[part, 0], segments[part, 1]):
+            at = far_place(index * width)
+            base = (work[at + width - 1] >> records.row_bits) + records.base_least
+            sums[bucket_of(work, at, records)] += abs(base)
+    count = 0
+    for part in range(segments.shape[0]):
+        for index in range(segments[part, 0], segments[part, 1]):
+            at = far_place(index * width)
+            chosen[count] = at
+            count = far_place(count + (1 if sums[bucket_of(work, at, records)] > least_fen else 0))
+    return count
+
+
+@helper
+def group_rows(work: Words, records: Records, count: int, starts: Words, room: NDArray[np.int64]) -> None:
+    """Write the chosen records to the lines of the room, bucket by bucket; starts[b] ends bucket b."""
+    chosen, buckets, width = room[LINE_AT], room[LINE_BUCKET], records.width
+    for bucket in range((1 << records.bucket_bits) + 1):
+        starts[bucket] = 0
+    for index in range(count):
+        bucket = bucket_of(work, far_place(chosen[index]), records)
+        buckets[index] = bucket
+        starts[bucket + 1] += 1
+    for bucket in range(1 << records.bucket_bits):
+        starts[bucket + 1] += starts[bucket]
+    for index in range(count):
+        at, bucket = far_place(chosen[index]), place(buckets[index])
+        to = far_place(starts[bucket])
+        starts[bucket] = to + 1
+        room[LINE_FIRST, to] = work[at]
+        room[LINE_SECOND, to] = work[at + 1] if width == 3 else 0
+        room[LINE_WORD, to] = work[at + width - 1]
+
+
+@helper
+def put_in_order(first: int, end: int, room: NDArray[np.int64]) -> None:
+    """Sort lines first..end by person and time, rows of one time as they came."""
+    firsts, seconds, words = room[LINE_FIRST], room[LINE_SECOND], room[LINE_WORD]
+    if end - first > INSERTION_MAX:
+        merge_rows(first, end, room)
+        return
+    for index in range(first + 1, end):
+        one, two, word = firsts[index], seconds[index], words[index]
+        at = index
+        while at > first:
+            before = far_place(at - 1)
+            if not (firsts[before] > one or (firsts[before] == one and seconds[before] > two)):
+                break
+            firsts[at], seconds[at], words[at] = firsts[before], seconds[before], words[before]
+            at = before
+        firsts[at], seconds[at], words[at] = one, two, word
+
+
+@routine
+def merge_rows(first: int, end: int, room: NDArray[np.int64]) -> None:
+    """Do what `put_in_order` does by merging places: many rows of one person."""
+    firsts, seconds, words = room[LINE_FIRST], room[LINE_SECOND], room[LINE_WORD]
+    here, there = room[LINE_AT], room[LINE_BUCKET]
+    for index in range(first, end):
+        here[index] = index
+    size = 1
+    while size < end - first:
+        for begin in range(first, end, 2 * size):
+            left, middle = begin, min(begin + size, end)
+            right, last = middle, min(begin + 2 * size, end)
+            for to in range(begin, last):
+                take_right = left == middle
+                if not take_right and right < last:
+                    one, other = here[left], here[right]
+                    take_right = firsts[other] < firsts[one] or (
+                        firsts[other] == firsts[one] and seconds[other] < seconds[one]
+                    )
+                if take_right:
+                    there[to] = here[right]
+                    right += 1
+                else:
+                    there[to] = here[left]
+                    left += 1
+        here, there = there, here
+        size *= 2
+    for line in (firsts, seconds, words):
+        for index in range(first, end):
+            there[index] = line[here[index]]
+        for index in range(first, end):
+            line[index] = there[index]
+
+
+@helper
+def pay_ordered(
+    book: Words,
+    rule: int,
+    half_fen_bp: int,
+    records: Records,
+    count: int,
+    room: NDArray[np.int64],
+    block: NDArray[np.int64],
+    paid: Words,
+) -> bool:
+    """Pay the first `count` lines of the room, people in order; True where a total is out of range."""
+    people, words, goes_on = room[LINE_FIRST], room[LINE_WORD], block[LINE_GOES_ON]
+    bases, places, amounts = room[LINE_SPARE], room[LINE_AT], block[LINE_PAID]
+    row_mask, time_bits = (1 << records.row_bits) - 1, records.time_bits if records.width == 2 else 0
+    beyond = False
+    person = ~people[0] if count else 0
+    for begin in range(0, count, BLOCK_ROWS):
+        end = min(begin + BLOCK_ROWS, count)
+        for index in range(end - begin):
+            own = people[far_place(begin + index)]
+            goes_on[GUARD + index] = -1 if own >> time_bits == person >> time_bits else 0
+            person = own
+            bases[index] = (words[far_place(begin + index)] >> records.row_bits) + records.base_least
+        beyond |= pay_block(book, rule, half_fen_bp, bases[: end - begin], block)
+        some = 0
+        for index in range(end - begin):
+            amount = amounts[GUARD + index]
+            places[some] = words[far_place(begin + index)] & row_mask
+            bases[some] = amount
+            some = place(some + (1 if amount != 0 else 0))
+        for index in range(some):
+            paid[far_place(places[index])] = bases[index]
+    return beyond
+
+
+@kernel
+def pay_shards(
+    book: Words,
+    rule: int,
+    half_fen_bp: int,
+    records: Records,
+    least_fen: int,
+    segments: NDArray[np.int64],
+    work: Words,
+    sums: Words,
+    room: NDArray[np.int64],
+    block: NDArray[np.int64],
+    paid: Words,
+) -> bool:
+    """Settle some shards: write what is paid to the rows' places in `paid`, which is zero; True where a total is out of range.
+
+    `segments`: shards x parts x (begin, end), in records. `sums` has a cell for each bucket and two more; `room`
+    (ROOM_LINES lines) one for each row of the largest shard, at least BLOCK_ROWS; `block` is zero.
+    """
+    beyond = False
+    for shard in range(segments.shape[0]):
+        count = choose_rows(work, records, segments[shard], least_fen, sums, room)
+        group_rows(work, records, count, sums, room)
+        begin = 0
+        for bucket in range(1 << records.bucket_bits):
+            end = far_place(sums[bucket])
+            if end - begin > 1:
+                put_in_order(begin, end, room)
+            begin = end
+        beyond |= pay_ordered(book, rule, half_fen_bp, records, count, room, block, paid)
+    return beyond
+
+
+assert BLOCK_WIDTH == GUARD + BLOCK_ROWS
