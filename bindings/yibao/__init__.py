@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from yibao.explanation import explain
     from yibao.reaccounting import Reaccount, reaccount
     from yibao.result import LedgerResult
+    from yibao.schedule import Schedule
     from yibao.settlement import settle_ledger
     from yibao.single import Settlement, settle
     from yibao_core.policy import Policy
@@ -32,6 +33,7 @@ _HOMES = {
     "settle_ledger": "yibao.settlement",
     "LedgerResult": "yibao.result",
     "reaccount": "yibao.reaccounting",
+    "Schedule": "yibao.schedule",
     "Reaccount": "yibao.reaccounting",
     "explain": "yibao.explanation",
 }
@@ -45,6 +47,7 @@ __all__ = [
     "PolicyError",
     "Reaccount",
     "RecordedAfterChangeError",
+    "Schedule",
     "Settlement",
     "SettlementError",
     "explain",

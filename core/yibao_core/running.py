@@ -91,12 +91,15 @@ def pay_sorted(
     """Pay rows lo..hi as they come, the first of them a person's first; return how the walk ended (WALK_).
 
     Anything but WALK_DONE leaves `paid` unfinished. `block`: room to work in, BLOCK_LINES x BLOCK_WIDTH, zero.
-    `paid[lo]` begins a line of the cache.
+    `paid[0]` begins a line of the cache.
     """
     goes_on, timed = block[LINE_GOES_ON], rows.time.size > 0
-    for begin in range(lo, hi, BLOCK_ROWS):
+    begin = lo
+    while begin < hi:
         end = min(begin + BLOCK_ROWS, hi)
-        for ahead in range(begin + BLOCK_ROWS, min(begin + 2 * BLOCK_ROWS, hi), LINE_WORDS):
+        if begin % LINE_WORDS:  # up to the next line of what is written
+            end = min((begin + LINE_WORDS) & -LINE_WORDS, hi)
+        for ahead in range(end, min(end + BLOCK_ROWS, hi), LINE_WORDS):
             prefetch(rows.person, far_place(ahead))
             prefetch(rows.base_fen, far_place(ahead))
             if timed:
@@ -116,5 +119,6 @@ def pay_sorted(
         if pay_block(book, rule, half_fen_bp, rows.base_fen[begin:end], block):
             return WALK_TOTAL
         stream_block(block[LINE_PAID, GUARD:], end - begin, paid[begin:end])
+        begin = end
     streamed()
     return WALK_DONE

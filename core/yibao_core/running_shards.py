@@ -10,33 +10,38 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yibao_core._jit import Words, far_place, helper, kernel, place, prefetch, routine
+from yibao_core.errors import LedgerError
+from yibao_core.money import ROW_MAX_FEN
 from yibao_core.plain import MIX_BITS, mix_person
-from yibao_core.running import BLOCK_WIDTH, GUARD, LINE_GOES_ON, LINE_PAID, Rows, pay_block
+from yibao_core.running import GUARD, LINE_GOES_ON, LINE_PAID, Rows, pay_block
 from yibao_core.schedule import BLOCK_ROWS
 
 SHARD_BYTES = 200_000
 SHARD_BITS_MAX = 12
 BUCKET_BITS_MAX = 14
 WORD_BITS = 63  # of a word with several fields: none of them touches its sign
+RANKED = 8
+RANKED_BITS = 5
+RANKED_MAX = 1 << RANKED_BITS  # longer runs are merged
+BASE_BITS = (2 * ROW_MAX_FEN).bit_length()
+ROOM_SPARE = 2 * RANKED
 PERSON_BITS_MAX = 32
-INSERTION_MAX = 24  # longer runs are merged
+KEY_BITS = WORD_BITS - RANKED_BITS
 AHEAD = 2
 
 # The lines of a block of rows on their way into records.
-LINE_KEY, LINE_PLACE, SCATTER_LINES = range(3)
+BLOCK_KEY, BLOCK_PLACE, WRITE_LINES = range(3)
 
 # The lines of a shard: its rows that may be paid.
 (
     LINE_AT,  # where the record begins
     LINE_BUCKET,
-    LINE_FIRST,  # the person's word, then, in a wide record, the time
-    LINE_SECOND,
+    LINE_PERSON,
+    LINE_KEY,  # by which a bucket's rows are ordered
     LINE_WORD,  # base and row
-    LINE_SPARE,
+    LINE_MOVED,
     ROOM_LINES,
 ) = range(7)
-
-FOUND_NOTHING, FOUND_BEYOND = range(2)
 
 
 class Records(NamedTuple):
@@ -56,6 +61,7 @@ class Records(NamedTuple):
     row_bits: int
     shard_bits: int
     bucket_bits: int
+    ranked_max: int  # rows of a bucket that are put in order by their ranks
 
 
 def lay_out(ranges: list[tuple[int, int]], rows: int, timed: bool) -> Records:
@@ -65,18 +71,20 @@ def lay_out(ranges: list[tuple[int, int]], rows: int, timed: bool) -> Records:
     time_bits = (time_most - time_least).bit_length() if timed else 0
     row_bits = max(1, (rows - 1).bit_length())
     if row_bits + (base_most - base_least).bit_length() > WORD_BITS:
-        raise OverflowError("too many rows")
+        raise LedgerError(f"base_fen: expected fewer than {1 << (WORD_BITS - BASE_BITS)} rows in one call, got {rows}")
     for width in (2, 3):
         shard_bits = min(SHARD_BITS_MAX, max(0, (rows * width * 8 // SHARD_BYTES).bit_length()))
         key_bits = person_bits if width == 2 else MIX_BITS
         shard_bits = min(shard_bits, key_bits)
         bits_left = key_bits - shard_bits
-        if width == 3 or (person_bits <= PERSON_BITS_MAX and bits_left + time_bits <= WORD_BITS):
+        if width == 3 or (person_bits <= PERSON_BITS_MAX and bits_left + time_bits <= KEY_BITS):
             break
     expected = max(1, (rows >> shard_bits) >> 1).bit_length()
     bucket_bits = min(BUCKET_BITS_MAX, bits_left, max(expected, bits_left if bits_left <= expected + 1 else 0))
+    ranked = width == 2 or time_bits <= KEY_BITS
     return Records(
-        width, person_bits, person_least, time_bits, time_least, base_least, row_bits, shard_bits, bucket_bits
+        width, person_bits, person_least, time_bits, time_least if ranked else 0, base_least, row_bits, shard_bits, bucket_bits,
+        RANKED_MAX if ranked else 0,
     )  # fmt: skip
 
 
@@ -114,7 +122,7 @@ def write_records(
 ) -> None:
     """Write rows lo..hi as records to their shards, each at its shard's cursor."""
     mask, width, timed = (1 << records.shard_bits) - 1, records.width, rows.time.size > 0
-    keys, places = block[LINE_KEY], block[LINE_PLACE]
+    keys, places = block[BLOCK_KEY], block[BLOCK_PLACE]
     for begin in range(lo, hi, BLOCK_ROWS):
         end = min(begin + BLOCK_ROWS, hi)
         find_keys(rows.person[begin:end], records, keys)
@@ -127,20 +135,21 @@ def write_records(
         for index in range(end - begin):
             row = far_place(begin + index)
             at = far_place(places[index])
-            time = rows.time[row] if timed else 0
+            time = rows.time[row] if timed else records.time_least
             if width == 2:
                 work[at] = (keys[index] >> records.shard_bits) << records.time_bits | (time - records.time_least)
             else:
-                work[at], work[at + 1] = rows.person[row], time
+                work[at], work[at + 1] = rows.person[row], time - records.time_least
             work[at + width - 1] = (rows.base_fen[row] - records.base_least) << records.row_bits | row
 
 
 @helper
 def bucket_of(work: Words, at: int, records: Records) -> int:
     """Return the bucket of a record in its shard."""
-    key = work[at] >> records.time_bits
     if records.width == 3:
         key = mix_person(work[at]) >> records.shard_bits
+    else:
+        key = work[at] >> records.time_bits
     return place(key & ((1 << records.bucket_bits) - 1))
 
 
@@ -173,6 +182,7 @@ def choose_rows(
 def group_rows(work: Words, records: Records, count: int, starts: Words, room: NDArray[np.int64]) -> None:
     """Write the chosen records to the lines of the room, bucket by bucket; starts[b] ends bucket b."""
     chosen, buckets, width = room[LINE_AT], room[LINE_BUCKET], records.width
+    people, keys, words = room[LINE_PERSON], room[LINE_KEY], room[LINE_WORD]
     for bucket in range((1 << records.bucket_bits) + 1):
         starts[bucket] = 0
     for index in range(count):
@@ -185,34 +195,62 @@ def group_rows(work: Words, records: Records, count: int, starts: Words, room: N
         at, bucket = far_place(chosen[index]), place(buckets[index])
         to = far_place(starts[bucket])
         starts[bucket] = to + 1
-        room[LINE_FIRST, to] = work[at]
-        room[LINE_SECOND, to] = work[at + 1] if width == 3 else 0
-        room[LINE_WORD, to] = work[at + width - 1]
+        keys[to], words[to] = work[at + width - 2], work[at + width - 1]
+        if width == 3:
+            people[to] = work[at]
 
 
 @helper
-def put_in_order(first: int, end: int, room: NDArray[np.int64]) -> None:
-    """Sort lines first..end by person and time, rows of one time as they came."""
-    firsts, seconds, words = room[LINE_FIRST], room[LINE_SECOND], room[LINE_WORD]
-    if end - first > INSERTION_MAX:
-        merge_rows(first, end, room)
+def order_bucket(first: int, end: int, records: Records, room: NDArray[np.int64]) -> None:
+    """Put lines first..end in the order of person and time, rows of one time as they came.
+
+    A row's rank is the number of smaller keys: no branch to guess. Keys are made different by the place.
+    """
+    keys, people, words = room[LINE_KEY], room[LINE_PERSON], room[LINE_WORD]
+    rows, wide = end - first, records.width == 3
+    if rows > records.ranked_max:
+        merge_rows(first, end, wide, room)
         return
+    ranks, unique, moved = room[LINE_BUCKET], room[LINE_AT], room[LINE_MOVED]
+    for index in range(rows):
+        unique[index] = keys[first + index] << RANKED_BITS | index
+    for lane in range(0, rows, RANKED):
+        for index in range(lane, lane + RANKED):
+            ranks[index] = 0
+        for other in range(rows):
+            key = unique[other]
+            for index in range(lane, lane + RANKED):
+                ranks[index] += 1 if key < unique[index] else 0
+    for index in range(rows):
+        moved[place(ranks[index])] = words[first + index]
+        keys[first + place(ranks[index])] = unique[index] >> RANKED_BITS
+    for index in range(rows):
+        words[first + index] = moved[index]
+    if wide:
+        for index in range(rows):
+            moved[place(ranks[index])] = people[first + index]
+        for index in range(rows):
+            people[first + index] = moved[index]
+        part_people(first, end, people, words)
+
+
+@helper
+def part_people(first: int, end: int, people: Words, words: Words) -> None:
+    """Sort lines first..end by person, the rows of a person as they came."""
     for index in range(first + 1, end):
-        one, two, word = firsts[index], seconds[index], words[index]
+        person, word = people[index], words[index]
         at = index
-        while at > first:
+        while at > first and people[far_place(at - 1)] > person:
             before = far_place(at - 1)
-            if not (firsts[before] > one or (firsts[before] == one and seconds[before] > two)):
-                break
-            firsts[at], seconds[at], words[at] = firsts[before], seconds[before], words[before]
+            people[at], words[at] = people[before], words[before]
             at = before
-        firsts[at], seconds[at], words[at] = one, two, word
+        people[at], words[at] = person, word
 
 
 @routine
-def merge_rows(first: int, end: int, room: NDArray[np.int64]) -> None:
-    """Do what `put_in_order` does by merging places: many rows of one person."""
-    firsts, seconds, words = room[LINE_FIRST], room[LINE_SECOND], room[LINE_WORD]
+def merge_rows(first: int, end: int, wide: bool, room: NDArray[np.int64]) -> None:
+    """Do what `order_bucket` does by merging, for many rows."""
+    people, keys, words = room[LINE_PERSON], room[LINE_KEY], room[LINE_WORD]
     here, there = room[LINE_AT], room[LINE_BUCKET]
     for index in range(first, end):
         here[index] = index
@@ -225,9 +263,9 @@ def merge_rows(first: int, end: int, room: NDArray[np.int64]) -> None:
                 take_right = left == middle
                 if not take_right and right < last:
                     one, other = here[left], here[right]
-                    take_right = firsts[other] < firsts[one] or (
-                        firsts[other] == firsts[one] and seconds[other] < seconds[one]
-                    )
+                    take_right = keys[other] < keys[one]
+                    if wide and people[other] != people[one]:
+                        take_right = people[other] < people[one]
                 if take_right:
                     there[to] = here[right]
                     right += 1
@@ -236,11 +274,18 @@ def merge_rows(first: int, end: int, room: NDArray[np.int64]) -> None:
                     left += 1
         here, there = there, here
         size *= 2
-    for line in (firsts, seconds, words):
+    for line in (keys, words, people):
         for index in range(first, end):
             there[index] = line[here[index]]
         for index in range(first, end):
             line[index] = there[index]
+
+
+@routine
+def find_same(before: Words, own: Words, shift: int, goes_on: Words) -> None:
+    """Note with -1 the rows that have the person of the row before."""
+    for index in range(own.size):
+        goes_on[index] = -1 if own[index] >> shift == before[index] >> shift else 0
 
 
 @helper
@@ -255,18 +300,19 @@ def pay_ordered(
     paid: Words,
 ) -> bool:
     """Pay the first `count` lines of the room, people in order; True where a total is out of range."""
-    people, words, goes_on = room[LINE_FIRST], room[LINE_WORD], block[LINE_GOES_ON]
-    bases, places, amounts = room[LINE_SPARE], room[LINE_AT], block[LINE_PAID]
-    row_mask, time_bits = (1 << records.row_bits) - 1, records.time_bits if records.width == 2 else 0
+    words, goes_on = room[LINE_WORD], block[LINE_GOES_ON]
+    people, shift = (room[LINE_KEY], records.time_bits) if records.width == 2 else (room[LINE_PERSON], 0)
+    bases, places, amounts = room[LINE_MOVED], room[LINE_AT], block[LINE_PAID]
+    row_mask = (1 << records.row_bits) - 1
     beyond = False
-    person = ~people[0] if count else 0
     for begin in range(0, count, BLOCK_ROWS):
         end = min(begin + BLOCK_ROWS, count)
         for index in range(end - begin):
-            own = people[far_place(begin + index)]
-            goes_on[GUARD + index] = -1 if own >> time_bits == person >> time_bits else 0
-            person = own
             bases[index] = (words[far_place(begin + index)] >> records.row_bits) + records.base_least
+        skipped = 1 if begin == 0 else 0
+        goes_on[GUARD] = 0
+        own = people[begin + skipped : end]
+        find_same(people[begin + skipped - 1 :], own, shift, goes_on[GUARD + skipped :])
         beyond |= pay_block(book, rule, half_fen_bp, bases[: end - begin], block)
         some = 0
         for index in range(end - begin):
@@ -296,7 +342,7 @@ def pay_shards(
     """Settle some shards: write what is paid to the rows' places in `paid`, which is zero; True where a total is out of range.
 
     `segments`: shards x parts x (begin, end), in records. `sums` has a cell for each bucket and two more; `room`
-    (ROOM_LINES lines) one for each row of the largest shard, at least BLOCK_ROWS; `block` is zero.
+    (ROOM_LINES lines) one for each row of the largest shard, at least BLOCK_ROWS, and ROOM_SPARE more; `block` is zero.
     """
     beyond = False
     for shard in range(segments.shape[0]):
@@ -306,10 +352,8 @@ def pay_shards(
         for bucket in range(1 << records.bucket_bits):
             end = far_place(sums[bucket])
             if end - begin > 1:
-                put_in_order(begin, end, room)
+                order_bucket(begin, end, records, room)
             begin = end
         beyond |= pay_ordered(book, rule, half_fen_bp, records, count, room, block, paid)
     return beyond
 
-
-assert BLOCK_WIDTH == GUARD + BLOCK_ROWS

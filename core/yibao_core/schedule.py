@@ -100,6 +100,16 @@ def tiers_of(book: CompiledBook, rule: int) -> list[tuple[int, int, int]]:
     ]
 
 
+def cap_of(book: CompiledBook, rule: int) -> int:
+    """Return what a rule pays a year at most (fen); YEAR_MAX_FEN is no cap."""
+    return int(book.words[rule + RULE_CAP_FEN])
+
+
+def first_paid_fen(book: CompiledBook, rule: int) -> int:
+    """Return the cumulative amount up to which a rule pays nothing."""
+    return min((lower for lower, _, rate_bp in tiers_of(book, rule) if rate_bp), default=YEAR_MAX_FEN)
+
+
 class Slots(NamedTuple):
     """Four tiers: each pays on what lies above its lower edge what its rate has more than the rate before."""
 
@@ -196,7 +206,7 @@ def add_four(book: Words, rule: int, first: int, amounts: Words, sums: Words) ->
 def cap_sums(cap_fen_bp: int, half_fen_bp: int, amounts: Words, sums: Words) -> bool:
     """Turn sums of tiers to entitlements; True where an amount lies beyond YEAR_MAX_FEN."""
     least, most = 0, 0
-    for index in range(sums.size):
+    for index in range(amounts.size):
         least, most = min(least, amounts[index]), max(most, amounts[index])
         sums[index] = quotient_fen(float(min(sums[index], cap_fen_bp) + half_fen_bp))
     return least < -YEAR_MAX_FEN or most > YEAR_MAX_FEN
