@@ -54,7 +54,7 @@ def numpy_tiers(amounts: NDArray[np.int64]) -> NDArray[np.int64]:
     return (np.minimum(paid, CAP_FEN * 10_000) + 5_000) // 10_000
 
 
-def time_tiers(benchmark: Any, work: Callable[[NDArray[np.int64]], Any], amounts: NDArray[np.int64], rounds: int) -> Any:
+def time_tiers(benchmark: Any, work: Callable[[NDArray[Any]], Any], amounts: NDArray[Any], rounds: int) -> Any:
     benchmark.extra_info["rows"] = len(amounts)
     return benchmark.pedantic(work, (amounts,), rounds=rounds, warmup_rounds=1)
 

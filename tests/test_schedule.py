@@ -27,7 +27,7 @@ HARDSHIP = ((5_000, 65), (100_000, 75), (300_000, 85))  # yuan, per hundred; no 
 ORDINARY = ((18_000, 60), (100_000, 65), (200_000, 70), (300_000, 75))  # at most 400,000 yuan
 
 
-def exact_fen(total_fen: int, tiers: Any, cap_yuan: int | None, half_up: bool = True) -> int:
+def exact_fen(total_fen: int, tiers: Any, cap_yuan: Fraction | int | None, half_up: bool = True) -> int:
     """What a schedule gives on a year's base, the slow way: yuan as fractions, rounded once."""
     total, paid = Fraction(total_fen, 100), Fraction(0)
     for index, (lower, rate) in enumerate(tiers):
@@ -132,7 +132,9 @@ def test_any_number_of_tiers_with_any_rates(tmp_path: Path, count: int, falling:
     rng = np.random.default_rng(count)
     rates = [100, *rng.integers(0, 10_001, 8) / 100][:count] if not falling else np.linspace(100, 0, count).round(2)
     edges = [0.01, 1, 777, 10**4, 10**6, 10**7, 10**8, 10**9, 8 * 10**9][:count]
-    written = ", ".join(f'{{ from = "{edge}", rate = "{rate:.2f} %" }}' for edge, rate in zip(edges, rates, strict=True))
+    written = ", ".join(
+        f'{{ from = "{edge}", rate = "{rate:.2f} %" }}' for edge, rate in zip(edges, rates, strict=True)
+    )
     tiers = [(Fraction(str(edge)), Fraction(f"{rate:.2f}")) for edge, rate in zip(edges, rates, strict=True)]
     schedule = yibao.Schedule(policy_with(tmp_path, written, "0.01"), "catastrophic")
     assert len(schedule.tiers) == count
@@ -150,7 +152,14 @@ def test_rounding_without_a_division_is_exact_up_to_the_largest_sums(tmp_path: P
     schedule = yibao.Schedule(policy_with(tmp_path, tiers), "catastrophic")
     near = 10_000 * rng.integers(0, YEAR_MAX_FEN // 10_000, ROWS // 20)
     amounts = np.concatenate(
-        [near - 1, near, near + 1, near + 5_000, rng.integers(0, YEAR_MAX_FEN, ROWS // 5), YEAR_MAX_FEN - np.arange(10_000)]
+        [
+            near - 1,
+            near,
+            near + 1,
+            near + 5_000,
+            rng.integers(0, YEAR_MAX_FEN, ROWS // 5),
+            YEAR_MAX_FEN - np.arange(10_000),
+        ]
     )
     expected = [(amount * rate_bp + 5_000) // 10_000 if amount > 0 else 0 for amount in amounts.tolist()]
     assert schedule.entitled(amounts).tolist() == expected
@@ -206,7 +215,9 @@ def invented(rows: int, people: int, seed: int, scale: float = 12.0) -> tuple[ND
     return base, rng.integers(0, people, rows), rng.integers(0, 60, rows)
 
 
-@pytest.mark.parametrize("layer_category", [("catastrophic", "ordinary"), ("catastrophic", "dibao"), ("assistance", "dibao")])
+@pytest.mark.parametrize(
+    "layer_category", [("catastrophic", "ordinary"), ("catastrophic", "dibao"), ("assistance", "dibao")]
+)
 @pytest.mark.parametrize("timed", [False, True])
 def test_paid_is_the_difference_of_what_the_totals_entitle_to(
     weihai: Any, layer_category: tuple[str, str], timed: bool
@@ -325,18 +336,22 @@ def test_what_is_out_of_range_is_refused_and_named(ordinary: yibao.Schedule) -> 
         ordinary.entitled(np.array([5, YEAR_MAX_FEN + 1]))
     with pytest.raises(yibao.LedgerError, match=r"row 0 of 2: .* got -900000000001; 1 more rows like it"):
         ordinary.entitled(np.array([-YEAR_MAX_FEN - 1, 2**63 - 1]))
-    for amounts in ([5, ROW_MAX_FEN + 1], [5, -ROW_MAX_FEN - 1], [5, 2**63 - 1], [5, -(2**63)]):
-        for person in ([1, 2], [2, 1]):
-            with pytest.raises(yibao.LedgerError, match=rf"base_fen: row 1 of 2: .* got {amounts[1]}$"):
-                ordinary.paid(np.array(amounts), np.array(person))
+    for beyond in (ROW_MAX_FEN + 1, -ROW_MAX_FEN - 1, 2**63 - 1, -(2**63)):
+        for people in ([1, 2], [2, 1]):
+            with pytest.raises(yibao.LedgerError, match=rf"base_fen: row 1 of 2: .* got {beyond}$"):
+                ordinary.paid(np.array([5, beyond]), np.array(people))
     for sign in (1, -1):
         base = np.full(200, sign * ROW_MAX_FEN)
         assert ordinary.paid(base[:90], np.zeros(90, dtype=int)).sum() == (40_000_000 if sign > 0 else 0)
         person = np.zeros(200, dtype=int)
-        with pytest.raises(yibao.LedgerError, match=rf"running total: row 90 of 200: .* got {sign * 91 * 10**10}; 109 more"):
+        with pytest.raises(
+            yibao.LedgerError, match=rf"running total: row 90 of 200: .* got {sign * 91 * 10**10}; 109 more"
+        ):
             ordinary.paid(base, person)
         person[199] = -1  # in no order
-        with pytest.raises(yibao.LedgerError, match=rf"running total: row 90 of 200: .* got {sign * 91 * 10**10}; 108 more"):
+        with pytest.raises(
+            yibao.LedgerError, match=rf"running total: row 90 of 200: .* got {sign * 91 * 10**10}; 108 more"
+        ):
             ordinary.paid(base, person)
 
 
@@ -370,3 +385,13 @@ def test_what_is_no_schedule_is_refused(weihai: Any) -> None:
     assert "layer: expected one of basic, catastrophic" in refused(weihai, "catastrofic")
     assert "category: expected one of" in refused(weihai, "catastrophic", "poor")
     assert "policy: expected what load_policy returns" in refused("weihai-2019", "catastrophic")
+    city, county = yibao.load_policy("demo-city"), yibao.load_policy("demo-county")
+    assert "expected one schedule, got 3 that differ by age or place" in refused(city, "pku", care_type="pku")
+    assert "expected one schedule, got 4 that differ by age or place" in refused(county, "basic")
+    alone = "expected a schedule on the year's cumulative base alone"
+    assert alone in refused(city, "assistance", "registered_poor")
+    assert alone in refused(county, "assistance", "registered_poor")
+    with pytest.raises(yibao.ParameterError, match=r"fuxin-2020: .* expected values for disposable_income, got none"):
+        yibao.Schedule(yibao.load_policy("fuxin-2020"), "catastrophic")
+    income = yibao.load_policy("fuxin-2020", parameters={"disposable_income": "40000"})
+    assert yibao.Schedule(income, "catastrophic").tiers[0] == (2_000_000, 6_000)  # half of the income

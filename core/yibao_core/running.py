@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from yibao_core._jit import LINE_WORDS, Words, far_place, helper, kernel, place, prefetch, routine, streamed
+from yibao_core._jit import LINE_WORDS, Words, far_place, helper, kernel, prefetch, routine, streamed
 from yibao_core.money import ROW_MAX_FEN
 from yibao_core.schedule import BLOCK_ROWS, entitle_block, stream_block
 

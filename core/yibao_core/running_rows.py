@@ -41,7 +41,9 @@ def pay_rows(book: CompiledBook, found: Found, rows: Rows, threads: int, memory:
         edges = _edges_of_people(rows.person, threads)
         ends = {WALK_UNSORTED}
         if edges is not None:
-            ends = set(run(lambda part: _walk(book, found, rows, edges[part], edges[part + 1], paid), range(len(edges) - 1)))
+            ends = set(
+                run(lambda part: _walk(book, found, rows, edges[part], edges[part + 1], paid), range(len(edges) - 1))
+            )
         if WALK_UNSORTED in ends:
             ends = _pay_shuffled(book, found, rows, threads, memory, paid, run)
     if ends != {WALK_DONE}:

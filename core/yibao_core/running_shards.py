@@ -269,9 +269,7 @@ def group_narrow(
 
 
 @routine
-def group_wide(
-    work: Words, count: int, chosen: Words, buckets: Words, starts: Words, room: NDArray[np.int64]
-) -> None:
+def group_wide(work: Words, count: int, chosen: Words, buckets: Words, starts: Words, room: NDArray[np.int64]) -> None:
     """Do what `group_narrow` does."""
     people, keys, words = room[LINE_PERSON], room[LINE_KEY], room[LINE_WORD]
     for index in range(count):
@@ -443,4 +441,3 @@ def pay_shards(
         order_rows(records, sums, room)
         beyond |= pay_ordered(book, rule, half_fen_bp, records, count, room, block, paid)
     return beyond
-

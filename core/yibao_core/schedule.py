@@ -7,7 +7,19 @@ places that do not depend on the row, and the quotient by 10,000 comes from a pr
 from fractions import Fraction
 from typing import NamedTuple
 
-from yibao_core._jit import LINE_WORDS, Words, far_place, fused, helper, kernel, place, prefetch, routine, stream_line, streamed
+from yibao_core._jit import (
+    LINE_WORDS,
+    Words,
+    far_place,
+    fused,
+    helper,
+    kernel,
+    place,
+    prefetch,
+    routine,
+    stream_line,
+    streamed,
+)
 from yibao_core.errors import ParameterError, PolicyError
 from yibao_core.money import BP, YEAR_MAX_FEN
 from yibao_core.plan import (
