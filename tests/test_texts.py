@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import yibao_core.texts as texts
-from yibao_core._jit import eight_bytes, low_product
+from yibao_core.instructions import eight_bytes, low_product
 from yibao_core.texts import HASH_BITS, SIZE_MAX, first_rows, first_rows_of_codes, hashes_of, odd_rows
 
 thorough = settings(deadline=None, max_examples=100)

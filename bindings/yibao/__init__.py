@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from yibao.outputs import ResultFiles
     from yibao.reaccounting import Reaccount, reaccount
     from yibao.result import LedgerResult
+    from yibao.schedule import Schedule
     from yibao.settlement import settle_ledger
     from yibao.settler import Settler
     from yibao.single import Settlement, settle
@@ -36,6 +37,7 @@ _HOMES = {
     "LedgerResult": "yibao.result",
     "ResultFiles": "yibao.outputs",
     "reaccount": "yibao.reaccounting",
+    "Schedule": "yibao.schedule",
     "Reaccount": "yibao.reaccounting",
     "explain": "yibao.explanation",
 }
@@ -50,6 +52,7 @@ __all__ = [
     "Reaccount",
     "RecordedAfterChangeError",
     "ResultFiles",
+    "Schedule",
     "Settlement",
     "SettlementError",
     "Settler",

@@ -2,14 +2,11 @@
 
 import gc
 from collections.abc import Callable
-from importlib import import_module
 from typing import Any, ParamSpec, Protocol, TypeVar, cast, overload
 
 from numba import njit, types
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
-from numba.extending import intrinsic
-from numba.extending import overload as compiled_as
 
 from yibao_core._cache import KernelCache
 
@@ -133,73 +130,3 @@ def place(index: int) -> int:
 def far_place(index: int) -> int:
     """Return an index below 2**48 as it is, like `place`: among the records of all shards."""
     return index & 0xFFFF_FFFF_FFFF
-
-
-def prefetch(words: Words, at: int) -> None:
-    """Ask the processor for the line of words[at], to be written soon. In plain Python nothing happens."""
-
-
-def _typed_prefetch(_context: Any, words: Any, at: Any) -> Any:
-    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        array = context.make_array(signature.args[0])(context, builder, arguments[0])
-        byte = builder.bitcast(builder.gep(array.data, [arguments[1]]), _ir.IntType(8).as_pointer())
-        int32 = _ir.IntType(32)
-        kind = _ir.FunctionType(_ir.VoidType(), [byte.type, int32, int32, int32])
-        function = builder.module.declare_intrinsic("llvm.prefetch", [byte.type], kind)
-        for_write, keep_near, data = (_ir.Constant(int32, value) for value in (1, 3, 1))
-        builder.call(function, [byte, for_write, keep_near, data])
-        return context.get_dummy_value()
-
-    return types.void(words, at), emit
-
-
-def eight_bytes(text: Words, at: int) -> int:
-    """Return text[at:at+8], bytes of any place in memory, as one word, the first byte lowest. All eight must be there."""
-    return int.from_bytes(bytes(cast("Any", text)[at : at + 8]), "little", signed=True)
-
-
-def _typed_load(_context: Any, text: Any, at: Any) -> Any:
-    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        array = context.make_array(signature.args[0])(context, builder, arguments[0])
-        byte = builder.gep(array.data, [arguments[1]])
-        return builder.load(builder.bitcast(byte, _ir.IntType(64).as_pointer()), align=1)
-
-    return types.int64(text, at), emit
-
-
-def low_product(value: int, factor: int) -> int:
-    """Return the lowest 63 bits of a product that may wrap. Written with *, a wrapping product is not defined."""
-    return (int(value) * int(factor)) & (1 << 63) - 1
-
-
-def _typed_product(_context: Any, value: Any, factor: Any) -> Any:
-    def emit(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        word = _ir.IntType(64)
-        return builder.and_(builder.mul(*arguments), _ir.Constant(word, (1 << 63) - 1))
-
-    return types.int64(types.int64, types.int64), emit
-
-
-_ir: Any = import_module("llvmlite.ir")  # Numba's own builder of instructions; it comes without types
-_emitted_prefetch: Any = intrinsic(_typed_prefetch)
-
-
-@compiled_as(prefetch, strict=False)
-def _compiled_prefetch(words: Any, at: Any) -> Any:
-    return lambda words, at: _emitted_prefetch(words, at)
-
-
-_emitted_load: Any = intrinsic(_typed_load)
-
-
-@compiled_as(eight_bytes, strict=False)
-def _compiled_load(text: Any, at: Any) -> Any:
-    return lambda text, at: _emitted_load(text, at)
-
-
-_emitted_product: Any = intrinsic(_typed_product)
-
-
-@compiled_as(low_product, strict=False)
-def _compiled_product(value: Any, factor: Any) -> Any:
-    return lambda value, factor: _emitted_product(value, factor)

@@ -7,7 +7,8 @@ AHEAD of it is taken: without that the walk over 1,024 shards waited for memory,
 import numpy as np
 from numpy.typing import NDArray
 
-from yibao_core._jit import Words, far_place, kernel, prefetch, routine
+from yibao_core._jit import Words, far_place, kernel, routine
+from yibao_core.instructions import prefetch
 from yibao_core.intake import FEES_COUNT, Columns
 from yibao_core.money import NULL_FEN
 from yibao_core.plain import MIX_BITS

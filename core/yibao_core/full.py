@@ -19,6 +19,7 @@ from yibao_core.claim import COUNT_NEEDS, OPTION_HISTORY_ROWS, OPTION_REACCOUNT,
 from yibao_core.collect import BLOCK_LINES as COLLECT_LINES
 from yibao_core.collect import BLOCK_ROWS as COLLECT_ROWS
 from yibao_core.collect import RESULT_PAID, collect_listed, collect_rows, shrink_records
+from yibao_core.instructions import LINE_WORDS
 from yibao_core.intake import BLOCK_LINES, BLOCK_ROWS, Columns, count_shards, pack_rows
 from yibao_core.keys import YEARS
 from yibao_core.order import Texts, join_people, sort_people
@@ -52,8 +53,6 @@ from yibao_core.threads import Run
 # 0.92 with 4 MB in one session, 0.50 against 0.54 (0.5 and 2 MB) in another.
 SHARD_BYTES = 500_000
 SHARD_BITS_MAX = 12
-LINE_WORDS = 8
-
 
 Memory = Callable[[int], NDArray[np.int64]]
 """Gives so many words that nothing else uses, the first of them at the begin of a line of the cache; of any content."""

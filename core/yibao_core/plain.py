@@ -9,7 +9,8 @@ four to six words. Everything else leaves the same short record with its mark FU
 import numpy as np
 from numpy.typing import NDArray
 
-from yibao_core._jit import Words, far_place, helper, kernel, place, prefetch, routine
+from yibao_core._jit import Words, far_place, helper, kernel, place, routine
+from yibao_core.instructions import prefetch
 from yibao_core.intake import (
     ALL_LAYERS,
     BLOCK_COMPONENTS,

@@ -10,7 +10,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from yibao_core._jit import Words, eight_bytes, far_place, helper, kernel, low_product, place, prefetch
+from yibao_core._jit import Words, far_place, helper, kernel, place
+from yibao_core.instructions import eight_bytes, low_product, prefetch
 from yibao_core.threads import Run, Workers
 
 Memory = Callable[[int], NDArray[np.int64]]
