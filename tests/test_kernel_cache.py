@@ -38,12 +38,12 @@ mix_people(person, 0, 2, 0, mixed, counts)
 assert mixed.tolist() == [mix_person.py_func(1), mix_person.py_func(2)], mixed
 print(int(counts[0]), sum(mix_people.stats.cache_hits.values()), sum(mix_people.stats.cache_misses.values()))
 """
-# A text said to end 5 bytes behind its buffer: the routine that `hash_texts` calls reads there.
+# A text said to end 3 bytes behind its buffer: the helper that `has_oddities` calls reads there.
 TOO_FAR = """
 import numpy as np
-from yibao_core.order import hash_texts
+from yibao_core.texts import has_oddities
 try:
-    hash_texts(np.zeros(4, dtype=np.uint8), np.array([0, 9], dtype=np.int32), np.zeros(1, dtype=np.int64))
+    has_oddities(np.full(4, ord("0"), dtype=np.uint8), np.array([0, 7]))
 except IndexError:
     print("IndexError")
 """

@@ -111,7 +111,7 @@ def mix_people(person: Words, lo: int, hi: int, bits: int, mixed: Words, counts:
             counts[mixed[row] >> shift] += 1
 
 
-@routine
+@kernel
 def widen(values: Words, least: int, most: int) -> tuple[int, int]:
     """Return the range of some values and an earlier one."""
     for index in range(values.size):
