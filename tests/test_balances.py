@@ -127,7 +127,9 @@ def test_an_opening_that_names_an_account_twice_is_refused() -> None:
         settle(bill(2, "20000"), opening=pa.concat_tables([closing, closing]))
 
 
-@pytest.mark.parametrize(("period", "least", "count"), [("%Y-%m", 12, 4_000), ("%Y-%m-%d", 365, 1_500)])
+@pytest.mark.parametrize(
+    ("period", "least", "count"), [("%Y-%m", 12, 4_000), pytest.param("%Y-%m-%d", 365, 1_500, marks=pytest.mark.big)]
+)
 def test_a_year_in_many_runs_is_the_year_in_one_reversals_included(period: str, least: int, count: int) -> None:
     """Sections 4 and 5: opening = closing of the run before, history = the rows of all runs before."""
     rows = ledgers.random_rows(random.Random(12), count, count // 16, reversals=0.08)

@@ -133,6 +133,7 @@ def fresh_names() -> Iterator[None]:
     _cache.sources_digest.cache_clear()
 
 
+@pytest.mark.big
 def test_after_a_warm_up_nothing_is_compiled(warm: Path) -> None:
     before = kernels(warm)
     assert python(warm, OTHERS) == "[]"
@@ -140,6 +141,7 @@ def test_after_a_warm_up_nothing_is_compiled(warm: Path) -> None:
     assert f"{len(before)} kernels ready, 0 of them compiled now" in python(warm, COMMAND, "warmup")
 
 
+@pytest.mark.big
 def test_a_change_in_a_helper_reaches_kernels_in_other_files(warm: Path, tmp_path: Path) -> None:
     """60 % of 0.01 is 0.006: 0.01 by half up. With another rounding in `money.py` the warm process must see it.
 

@@ -82,11 +82,16 @@ def test_anything_arrow_is_a_ledger(tmp_path: Path) -> None:
     assert [paid(source) for source in sources] == [PAID] * len(sources)
 
 
-@pytest.mark.parametrize("source", [None, 5, "ledger.parquet", {"settlement_id": [1]}, []])
+@pytest.mark.parametrize("source", [None, 5, {"settlement_id": [1]}, []])
 def test_what_is_not_arrow_is_refused(source: Any) -> None:
     """Section 8: naming what was expected."""
     with pytest.raises(yibao.LedgerError, match="ledger: expected an Arrow table, batches, a reader or a data frame"):
         settle(source)
+
+
+def test_a_path_that_leads_nowhere_is_refused() -> None:
+    with pytest.raises(yibao.LedgerError, match=r"ledger\.parquet: expected a readable file, got: No such file"):
+        settle("ledger.parquet")
 
 
 def test_chunks_and_slices_do_not_matter() -> None:
