@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from yibao import memory
 from yibao.columns import Prepared
 from yibao.ids import read_ids, taken
 from yibao.ledger import PAID, UNITED, Ledger, free_name
@@ -18,10 +19,12 @@ from yibao_core.errors import RowStatus
 from yibao_core.money import NULL_FEN
 from yibao_core.plan import CompiledBook
 from yibao_core.policy import LAYERS
-from yibao_core.records import CHANGED, FLAGS, FROZEN
+from yibao_core.records import CHANGED, FLAG_BITS, FLAGS, FROZEN
 from yibao_core.settled import Settled
 
 Fen = NDArray[np.int64]
+
+_BLOCK_ROWS = 1 << 16
 
 
 @cache
@@ -99,7 +102,9 @@ def settled_table(ledger: pa.Table, results: RowResults, labels: Labels) -> pa.T
             new[labels.money_name(paid)] = from_fen(amounts, labels.money, rejected)
             continue
         if nothing is None:
-            nothing = from_fen(np.zeros(len(rejected), dtype=np.int64), labels.money, rejected)
+            zeros = memory.words(len(rejected))
+            zeros[:] = 0
+            nothing = from_fen(zeros, labels.money, rejected)
         new[labels.money_name(paid)] = nothing
     new[labels.money_name("personal_paid")] = from_fen(results.personal, labels.money, rejected)
     if labels.counts_stays:
@@ -107,7 +112,7 @@ def settled_table(ledger: pa.Table, results: RowResults, labels: Labels) -> pa.T
         new[labels.money_name("deductible_borne")] = from_fen(borne, labels.money, borne == NULL_FEN)
         new["stay_number"] = pa.array(number, pa.int32(), mask=number < 0)
     new["status"] = pa.DictionaryArray.from_arrays(pa.array(results.status), _statuses())
-    new["flags"] = flag_texts(np.where(rejected, 0, results.flags))
+    new["flags"] = flag_texts(results.flags, rejected)
     new["policy_id"] = pa.DictionaryArray.from_arrays(
         pa.array(results.policy, mask=rejected | (results.policy >= len(labels.policies))), pa.array(labels.policies)
     )
@@ -170,13 +175,27 @@ def _fen_at(ledger: Ledger, name: str, rows: Fen) -> Fen:
     return to_fen(pa.chunked_array([taken(ledger.column(name), rows)]), own)
 
 
-def flag_texts(flags: NDArray[Any]) -> pa.Array:
-    """Return sets of flags as text: names in alphabetical order, joined by `;`."""
-    found = np.flatnonzero(np.bincount(flags.astype(np.int64), minlength=1))
-    index = np.zeros(int(found[-1]) + 1 if len(found) else 1, dtype=np.int32)
-    index[found] = np.arange(len(found))
+def flag_texts(flags: NDArray[Any], rejected: NDArray[np.bool_] | None = None) -> pa.Array:
+    """Return sets of flags as text: names in alphabetical order, joined by `;`. Rejected rows have none.
+
+    Block by block: what is only needed on the way stays in the cache, and asks the system for no memory.
+    """
+    sets = np.zeros(FLAG_BITS + 1, dtype=bool)
+    blocks = range(0, len(flags), _BLOCK_ROWS)
+
+    def own(begin: int) -> NDArray[Any]:
+        block = flags[begin : begin + _BLOCK_ROWS]
+        return block if rejected is None else np.where(rejected[begin : begin + _BLOCK_ROWS], 0, block)
+
+    for begin in blocks:
+        sets |= np.bincount(own(begin), minlength=len(sets)) > 0
+    found = np.flatnonzero(sets)
+    place = np.cumsum(sets, dtype=np.int32) - 1
+    index = memory.words((len(flags) + 1) // 2).view(np.int32)[: len(flags)]
+    for begin in blocks:
+        np.take(place, own(begin), out=index[begin : begin + _BLOCK_ROWS], mode="clip")
     names = [";".join(name for bit, name in enumerate(FLAGS) if int(flag) >> bit & 1) for flag in found]
-    return pa.DictionaryArray.from_arrays(pa.array(index[flags]), pa.array(names, pa.string()))
+    return pa.DictionaryArray.from_arrays(pa.array(index), pa.array(names, pa.string()))
 
 
 def with_recorded(table: pa.Table, new: dict[str, Any]) -> pa.Table:

@@ -51,12 +51,14 @@ class Settled:
         counters: Fen,
         violations: int,
         trace: Fen,
+        memory: Callable[[int], Fen],
     ) -> None:
         """`paid_fen`: payments of all rows in the layers that are computed for some; those of `full` count in all layers."""
         self._book, self._columns, self._first = book, columns, history_rows
         self.status, self.flags, self.mode, self.policy = status, flags, mode, policy
         self._paid = paid_fen
         self._full = full
+        self._memory = memory
         self._plain_groups, self._full_groups = plain_groups, full_groups
         self.deductible_fen = (
             deductible_fen  # borne by the stay; NULL_FEN: it was not counted. Empty where none are counted
@@ -85,7 +87,9 @@ class Settled:
         """What is left to the person of each settled row, 0 of others."""
         if self._full.rows is None:
             return self._full.personal_fen
-        personal = self._columns.amounts("total_fee")[self._first :].copy()
+        total = self._columns.amounts("total_fee")[self._first :]
+        personal = self._memory(len(total))
+        personal[:] = total
         for paid in self.paid_fen.values():
             personal -= paid
         personal[self._full.rows] = self._full.personal_fen

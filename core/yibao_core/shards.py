@@ -136,6 +136,7 @@ def _settled(
         counters=full.counters,
         violations=full.violations + violations,
         trace=traced,
+        memory=job.memory,
     )
 
 
