@@ -7,6 +7,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 INSTALL := $(PIP) install --quiet --quiet --editable
 PARAMETERS := data_gen/demo/parameters.toml
 SMALL := -m "not big"
+# Test files on two processes; the largest tests start some of their own.
+TWO := -n 2 --dist loadfile
 BENCHES := $(wildcard bench/bench_*.py)
 BENCH := PYTHONPATH=bench $(BIN)/pytest -p recording --override-ini=addopts=--import-mode=importlib \
 	--benchmark-only --benchmark-columns=min,median,max,rounds -W default
@@ -57,13 +59,13 @@ demo: $(VENV)/.cli
 		--recorded-after-change implied_rate --out demo/out
 
 test: $(VENV)/.test
-	@$(BIN)/pytest
+	@$(BIN)/pytest $(TWO)
 
 test-nojit: $(VENV)/.test
-	@NUMBA_DISABLE_JIT=1 $(BIN)/pytest -W error $(SMALL)
+	@NUMBA_DISABLE_JIT=1 $(BIN)/pytest $(TWO) -W error $(SMALL)
 
 test-bounds: $(VENV)/.test
-	@NUMBA_BOUNDSCHECK=1 $(BIN)/pytest $(SMALL)
+	@NUMBA_BOUNDSCHECK=1 $(BIN)/pytest $(TWO) $(SMALL)
 
 # The tests leave the tree, so that they can only find what the wheel brought.
 wheel-check: $(VENV)/.made
@@ -74,7 +76,7 @@ wheel-check: $(VENV)/.made
 	"$$away/venv/bin/python" -m pip --disable-pip-version-check --no-input install --quiet --quiet "$$wheel[cli,test]"; \
 	cp -R tests bench pyproject.toml README.md "$$away"; \
 	real=$${YIBAO_REAL_DATA:-$(abspath ../shared/data)}; cd "$$away"; \
-	YIBAO_WHEEL="$$wheel" YIBAO_REAL_DATA="$$real" venv/bin/pytest $(SMALL)
+	YIBAO_WHEEL="$$wheel" YIBAO_REAL_DATA="$$real" venv/bin/pytest $(TWO) $(SMALL)
 
 check: $(VENV)/.lint
 	@$(BIN)/ruff check .
