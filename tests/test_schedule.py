@@ -15,6 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 import yibao
+import yibao_core
 from yibao_core.compiler import compile_book
 from yibao_core.money import ROW_MAX_FEN, YEAR_MAX_FEN
 from yibao_core.schedule import find_schedule
@@ -71,7 +72,7 @@ def ordinary(weihai: Any) -> yibao.Schedule:
 
 def policy_with(tmp_path: Path, tiers: str, deductible: str = "0", rounding: str = "half_up") -> Any:
     """Return weihai-2019 with other tiers for everybody who is not in hardship."""
-    text = (Path(yibao.__file__).parents[2] / "core/yibao_core/policies/weihai-2019.toml").read_text(encoding="utf-8")
+    text = (Path(yibao_core.__file__).parent / "policies" / "weihai-2019.toml").read_text(encoding="utf-8")
     begin = text.index('id = "everyone_else"')
     end = text.index("source", begin)
     rule = f'id = "everyone_else"\nwho = "everyone"\ndeductible = "{deductible}"\nedges = "including_deductible"\n'
