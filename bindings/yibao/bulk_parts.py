@@ -110,7 +110,7 @@ class Parts:
         if faults:
             raise LedgerError(faults)
         wanted = {shape.name(column) for column in KNOWN if shape.has(column)} | set(_SETTLED_NAMES)
-        own = [name for name in source.schema.names if name in wanted]
+        own: list[str] = [name for name in map(str, source.schema.names) if name in wanted]
         self.count = part_count(_needed(source, own), limit)
         self._source, self._beside = source, beside
         people = {name: _people(table, columns) for name, table in beside._asdict().items() if table is not None}

@@ -125,7 +125,7 @@ def _part_name(index: int) -> str:
 
 def write_parquet(table: pa.Table, path: Path) -> None:
     """Write a table: lz4, dictionaries for words only; ids and amounts hardly ever repeat."""
-    words = [
+    words: Any = [
         field.name
         for field in table.schema
         if pa.types.is_dictionary(field.type)
