@@ -7,6 +7,7 @@ people is settled by itself, and the ledger is read once more in its own order, 
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +22,7 @@ from yibao.memory import give_back, limit_bytes
 from yibao.merging import Merging
 from yibao.money import to_fen
 from yibao.outcomes import Outcome, reaccount_outcome, settle_outcome
-from yibao.outputs import PART_ROWS, ResultFiles, Writer, check_output, new_results, write_summary
+from yibao.outputs import PART_ROWS, ResultFiles, Writer, check_output, new_results
 from yibao.payments import orders_of, read_previous
 from yibao.reaccounting import Reaccounting
 from yibao.roster import Roster
@@ -32,8 +33,6 @@ from yibao.summaries import added_up
 from yibao_core.money import YEAR_MAX_FEN
 from yibao_core.threads import threads_to_use
 
-ROWS_FIRST = ("settled", "deltas")
-
 RunPart = Callable[[pa.Table, Beside, Lacks | None], Outcome]
 
 
@@ -42,7 +41,6 @@ class Written(NamedTuple):
 
     csv: Collection[str] = ()  # tables that are wanted as text, too
     write_columns: ColumnMap = None  # names of the settled table's columns
-    inputs: Collection[str | PathLike[str]] = ()  # files that may not lie in the directory
 
 
 AS_THEY_ARE = Written()
@@ -50,6 +48,7 @@ AS_THEY_ARE = Written()
 
 class _Run(NamedTuple):
     run: RunPart
+    check: Callable[[], object]  # of what goes with the ledger, as a whole: before only parts of it are looked at
     columns: ColumnMap
     threads: int
     reaccounts: bool
@@ -67,17 +66,21 @@ def settle_files(
     written: Written = AS_THEY_ARE,
 ) -> ResultFiles:
     """Settle a ledger into a directory: `settled`, `rejects`, `closing`, and the summary. See `settle_ledger`."""
-    opening = Balances(beside.opening) if beside.opening is not None else None
-    accounts = opening.accounts_in(settling.book) if opening else ()
-    _check_roster(beside, settling.roster_mode)
+
+    @cache
+    def accounts() -> tuple[str, ...]:
+        return Balances(beside.opening).accounts_in(settling.book) if beside.opening is not None else ()
+
+    def check() -> None:
+        accounts()
+        if beside.roster is not None:
+            Roster(beside.roster, settling.roster_mode)
 
     def run(table: pa.Table, part: Beside, lacks: Lacks | None) -> Outcome:
-        return settle_outcome(settling.settle(table, part, accounts, lacks))
+        return settle_outcome(settling.settle(table, part, None if lacks is None else accounts(), lacks))
 
-    threads = threads_to_use(settling.threads)
-    return _write(
-        _Run(run, settling.columns, threads, False, settling.money, strict), ledger, beside, out, memory_limit, written
-    )
+    own = _Run(run, check, settling.columns, threads_to_use(settling.threads), False, settling.money, strict)
+    return _write(own, ledger, beside, out, memory_limit, written)
 
 
 def reaccount_files(
@@ -89,26 +92,23 @@ def reaccount_files(
     written: Written = AS_THEY_ARE,
 ) -> ResultFiles:
     """Re-account a ledger into a directory: every table of `Reaccount`, and the summary. See `reaccount`."""
-    read_previous(beside.previous)
-    _check_roster(beside, job.roster_mode)
+
+    def check() -> None:
+        read_previous(beside.previous)
+        if beside.roster is not None:
+            Roster(beside.roster, job.roster_mode)
 
     def run(table: pa.Table, part: Beside, lacks: Lacks | None) -> Outcome:
         return reaccount_outcome(job.reaccount(table, part, lacks), part.roster is not None)
 
-    threads = threads_to_use(job.threads)
-    return _write(_Run(run, job.columns, threads, True, job.money, False), ledger, beside, out, memory_limit, written)
-
-
-def _check_roster(beside: Beside, mode: str) -> None:
-    if beside.roster is not None:
-        Roster(beside.roster, mode)
+    own = _Run(run, check, job.columns, threads_to_use(job.threads), True, job.money, False)
+    return _write(own, ledger, beside, out, memory_limit, written)
 
 
 def _write(
     run: _Run, ledger: Any, beside: Beside, out: str | PathLike[str], memory_limit: int | str | None, written: Written
 ) -> ResultFiles:
     limit = limit_bytes(memory_limit)
-    target = check_output(out, written.inputs)
     with new_results(out) as (writer, scratch):
         source = once_only(ledger, scratch, limit) or as_source(ledger)
         check_output(out, source.paths)
@@ -116,9 +116,7 @@ def _write(
             summary = _at_once(run, source, beside, writer, written)
         else:
             summary = _in_parts(run, source, beside, writer, written, scratch, limit)
-        files = write_summary(writer, summary, written.csv)
-    paths = {name: tuple(target / file for file in own) for name, own in files.items()}
-    return ResultFiles(target, paths, summary)
+        return writer.finish(summary, written.csv)
 
 
 def _at_once(run: _Run, source: Source, beside: Beside, writer: Writer, written: Written) -> dict[str, Any]:
@@ -133,8 +131,8 @@ def _at_once(run: _Run, source: Source, beside: Beside, writer: Writer, written:
     _write_rows(run, stretches, outcome.labels, outcome.text_people, writer, written)
     for name, sorted_table in outcome.tables.items():
         writer.whole(name, iter([sorted_table.table]))
-    if outcome.orders is not None:
-        writer.whole("payment_orders", iter([outcome.orders]))
+    if run.reaccounts:
+        writer.whole("payment_orders", iter([_orders(outcome.tables["transfers"].table, run.money)]))
     return outcome.summary
 
 
@@ -142,6 +140,7 @@ def _in_parts(
     run: _Run, source: Source, beside: Beside, writer: Writer, written: Written, scratch: Path, limit: int
 ) -> dict[str, Any]:
     nothing = Beside(*(table if table is None else table.slice(0, 0) for table in beside))
+    run.check()
     run.run(source.schema.empty_table(), nothing, Lacks())  # a ledger that is none is refused before any work
     parts = Parts(source, beside, run.columns, scratch, limit, None if run.reaccounts else asked_of)
     merging, lacks = Merging(scratch), Lacks()
@@ -156,7 +155,7 @@ def _in_parts(
             merging.add(name, part.shown(name, sorted_table.table), part.keys(sorted_table))
         summaries.append(outcome.summary)
         named.append({name: part.ledger_rows[rows] for name, rows in outcome.named_rows.items()})
-        first = first or outcome._replace(results=outcome.results.nothing(), tables={}, orders=None)
+        first = first or outcome._replace(results=outcome.results.nothing(), tables={})
         del part, outcome
         give_back()
     lacks.refuse()
@@ -169,16 +168,20 @@ def _in_parts(
     for name in merging.names:
         writer.whole(name, merging.merged(name))
     if run.reaccounts:
-        writer.whole("payment_orders", iter([_orders(writer, run.money)]))
+        transfers = writer.written("transfers", ["transfer_id", "payee_kind", "payee_id", _amount_name(run.money)])
+        writer.whole("payment_orders", iter([_orders(transfers, run.money)]))
     _write_rows(run, parts.stretches(first.results), first.labels, first.text_people, writer, written)
     return added_up(summaries, named, first.labels.policies)
 
 
-def _orders(writer: Writer, money: str) -> pa.Table:
-    """Return the orders of transfers that have been written."""
-    amount = "amount_fen" if money == "int64_fen" else "amount"
-    transfers = writer.written("transfers", ["transfer_id", "payee_kind", "payee_id", amount])
-    return orders_of(transfers, to_fen(transfers[amount], amount, YEAR_MAX_FEN), money)
+def _amount_name(money: str) -> str:
+    return "amount_fen" if money == "int64_fen" else "amount"
+
+
+def _orders(transfers: pa.Table, money: str) -> pa.Table:
+    """Return the payment orders of transfers."""
+    name = _amount_name(money)
+    return orders_of(transfers, to_fen(transfers[name], name, YEAR_MAX_FEN), money)
 
 
 def _write_rows(

@@ -26,7 +26,7 @@ class Sorted(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """A run's results. `orders`: of a re-accounting; those of parts are made of all transfers together."""
+    """A run's results. Payment orders are no part of them: they are made of the transfers of all parts together."""
 
     results: RowResults
     labels: Labels
@@ -34,13 +34,12 @@ class Outcome(NamedTuple):
     summary: dict[str, Any]
     named_rows: Mapping[str, Keys]  # of the ledger, that the summary names
     tables: Mapping[str, Sorted]
-    orders: pa.Table | None
 
 
 def settle_outcome(result: LedgerResult) -> Outcome:
     """Return what a settlement says."""
     section, row = result.closing_order
-    return _outcome(result, result.summary, {"closing": Sorted(result.closing, row, section)}, None)
+    return _outcome(result, result.summary, {"closing": Sorted(result.closing, row, section)})
 
 
 def reaccount_outcome(result: Reaccount, with_roster: bool) -> Outcome:
@@ -51,12 +50,10 @@ def reaccount_outcome(result: Reaccount, with_roster: bool) -> Outcome:
     }
     if with_roster:
         tables["roster_changes"] = Sorted(result.roster_changes, result.first_rows("roster_changes"))
-    return _outcome(result.ledger_result, result.summary, tables, result.payment_orders)
+    return _outcome(result.ledger_result, result.summary, tables)
 
 
-def _outcome(
-    result: LedgerResult, summary: dict[str, Any], tables: dict[str, Sorted], orders: pa.Table | None
-) -> Outcome:
+def _outcome(result: LedgerResult, summary: dict[str, Any], tables: dict[str, Sorted]) -> Outcome:
     rejects = result.rejects
     tables["rejects"] = Sorted(rejects, rejects["row"].to_numpy() + result.history_rows)
     return Outcome(
@@ -66,5 +63,4 @@ def _outcome(
         summary,
         {name: result.listed_rows(flag) for name, flag in NAMED.items()},
         tables,
-        orders,
     )

@@ -63,8 +63,10 @@ class Writer:
     """Writes tables of a run as Parquet, in parts of PART_ROWS rows; a table of one part is one file `<name>.parquet`, others
     are directories of that name. The same rows give the same bytes, however they come."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, target: Path) -> None:
+        """`directory`: where files are written; `target`: where they will lie."""
         self.directory = directory
+        self._target = target
         self._parts: dict[str, set[int]] = {}
 
     def part(self, name: str, index: int, table: pa.Table) -> None:
@@ -74,7 +76,7 @@ class Writer:
         write_parquet(canonical(table), folder / _part_name(index))
         self._parts.setdefault(name, set()).add(index)
 
-    def whole(self, name: str, tables: "Iterator[pa.Table]") -> None:
+    def whole(self, name: str, tables: Iterator[pa.Table]) -> None:
         """Write a table that comes in pieces, one at least."""
         waiting: list[pa.Table] = []
         index = rows = 0
@@ -94,7 +96,16 @@ class Writer:
         parts = (pq.ParquetFile(folder / _part_name(index)) for index in range(len(self._parts[name])))
         return pa.concat_tables([part.read(list(columns)) for part in parts])
 
-    def finish(self, csv: Collection[str]) -> dict[str, tuple[str, ...]]:
+    def finish(self, summary: Mapping[str, Any], csv: Collection[str]) -> ResultFiles:
+        """Write those tables in `csv` as text, too, and `summary.json`, which names all files; return where they will lie."""
+        files = self._in_place(csv)
+        names = [name for own in files.values() for name in own] + [f"{name}.csv" for name in files if name in csv]
+        text = json.dumps({**summary, "files": sorted(names)}, ensure_ascii=False, indent=2, default=str)
+        (self.directory / SUMMARY).write_text(text + "\n", encoding="utf-8")
+        paths = {name: tuple(self._target / file for file in own) for name, own in files.items()}
+        return ResultFiles(self._target, paths, summary)
+
+    def _in_place(self, csv: Collection[str]) -> dict[str, tuple[str, ...]]:
         """Put tables of one part where they belong, write those in `csv` as text, too; return the files of each table."""
         files: dict[str, tuple[str, ...]] = {}
         for name in sorted(self._parts):
@@ -205,30 +216,20 @@ def _strangers(directory: Path) -> set[str]:
 @contextmanager
 def new_results(directory: str | os.PathLike[str]) -> Iterator[tuple[Writer, Path]]:
     """Yield a writer of results that take the place of `directory` when the block ends well, and a folder for what is in
-    the way meanwhile; all of it goes away when the block does not end well. `finish_results` belongs at the block's end."""
-    with _beside(check_output(directory)) as (unfinished, scratch):
-        yield Writer(unfinished), scratch
-
-
-def write_summary(writer: Writer, summary: Mapping[str, Any], csv: Collection[str]) -> dict[str, tuple[str, ...]]:
-    """Finish the tables of a run and write `summary.json`, which names all files; return those of each table."""
-    files = writer.finish(csv)
-    names = [name for own in files.values() for name in own] + [f"{name}.csv" for name in files if name in csv]
-    text = json.dumps({**summary, "files": sorted(names)}, ensure_ascii=False, indent=2, default=str)
-    (writer.directory / SUMMARY).write_text(text + "\n", encoding="utf-8")
-    return files
+    the way meanwhile; all of it goes away when the block does not end well. `Writer.finish` belongs at the block's end."""
+    target = check_output(directory)
+    with _beside(target) as (unfinished, scratch):
+        yield Writer(unfinished, target), scratch
 
 
 def write_outputs(
     directory: str | os.PathLike[str], tables: Mapping[str, pa.Table], csv: Collection[str], summary: Mapping[str, Any]
 ) -> ResultFiles:
     """Write tables, those named in `csv` as text too, and `summary.json`; what an earlier run left there is replaced."""
-    target = check_output(directory)
     with new_results(directory) as (writer, _):
         for name, table in tables.items():
             writer.whole(name, iter([table]))
-        files = write_summary(writer, summary, csv)
-    return ResultFiles(target, {name: tuple(target / file for file in own) for name, own in files.items()}, summary)
+        return writer.finish(summary, csv)
 
 
 @contextmanager
