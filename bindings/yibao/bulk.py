@@ -20,7 +20,7 @@ from yibao.lacks import Lacks
 from yibao.ledger import ColumnMap, Ledger, with_names
 from yibao.memory import give_back, limit_bytes
 from yibao.merging import Merging
-from yibao.money import to_fen
+from yibao.money import money_name
 from yibao.outcomes import Outcome, reaccount_outcome, settle_outcome
 from yibao.outputs import PART_ROWS, ResultFiles, Writer, check_output, new_results
 from yibao.payments import orders_of, read_previous
@@ -30,7 +30,6 @@ from yibao.settled_rows import Labels, RowResults, deltas_part, settled_table
 from yibao.settlement import Beside, Settling, asked_of, raise_first
 from yibao.sources import Source, as_source
 from yibao.summaries import added_up
-from yibao_core.money import YEAR_MAX_FEN
 from yibao_core.threads import threads_to_use
 
 RunPart = Callable[[pa.Table, Beside, Lacks | None], Outcome]
@@ -132,7 +131,7 @@ def _at_once(run: _Run, source: Source, beside: Beside, writer: Writer, written:
     for name, sorted_table in outcome.tables.items():
         writer.whole(name, iter([sorted_table.table]))
     if run.reaccounts:
-        writer.whole("payment_orders", iter([_orders(outcome.tables["transfers"].table, run.money)]))
+        writer.whole("payment_orders", iter([orders_of(outcome.tables["transfers"].table, run.money)]))
     return outcome.summary
 
 
@@ -168,20 +167,12 @@ def _in_parts(
     for name in merging.names:
         writer.whole(name, merging.merged(name))
     if run.reaccounts:
-        transfers = writer.written("transfers", ["transfer_id", "payee_kind", "payee_id", _amount_name(run.money)])
-        writer.whole("payment_orders", iter([_orders(transfers, run.money)]))
+        transfers = writer.written(
+            "transfers", ["transfer_id", "payee_kind", "payee_id", money_name("amount", run.money)]
+        )
+        writer.whole("payment_orders", iter([orders_of(transfers, run.money)]))
     _write_rows(run, parts.stretches(first.results), first.labels, first.text_people, writer, written)
     return added_up(summaries, named, first.labels.policies)
-
-
-def _amount_name(money: str) -> str:
-    return "amount_fen" if money == "int64_fen" else "amount"
-
-
-def _orders(transfers: pa.Table, money: str) -> pa.Table:
-    """Return the payment orders of transfers."""
-    name = _amount_name(money)
-    return orders_of(transfers, to_fen(transfers[name], name, YEAR_MAX_FEN), money)
 
 
 def _write_rows(

@@ -71,9 +71,7 @@ class Part(NamedTuple):
     ledger: pa.Table
     beside: Beside
     ledger_rows: Keys  # of the whole ledger
-    positions: (
-        Keys  # of history, ledger and opening balances or transfers: where each of the part's stands in the whole
-    )
+    positions: Keys  # of history, ledger and what goes with them: where each of the part's stands in the whole
 
     def shown(self, name: str, table: pa.Table) -> pa.Table:
         """Return a table of the part as the whole run shows it: rejects name rows of the whole ledger."""
@@ -114,8 +112,8 @@ class Parts:
         self.count = part_count(_needed(source, own), limit)
         self._source, self._beside = source, beside
         people = {name: _people(table, columns) for name, table in beside._asdict().items() if table is not None}
-        ids = read_ids(shape.column("person_id"), "ledger: person_id")[0]
-        as_text = any(not pa.types.is_int64(each.type) for each in (ids, *people.values()))
+        ids = [_people(shape.table, columns), *people.values()]
+        as_text = any(not pa.types.is_int64(each.type) for each in ids)
         self._beside_parts = {name: parts_of(each, as_text, self.count) for name, each in people.items()}
         self._spool = Spool(directory, "ledger", pa.schema([source.schema.field(name) for name in own]), self.count)
         self._stored = Stored(directory, self.count)
@@ -123,8 +121,7 @@ class Parts:
         self.rows = 0
         with self._of_row.open("wb") as file:
             for batch in source.batches(own):
-                column = Ledger(pa.Table.from_batches([batch]), columns).column("person_id")
-                parts = parts_of(read_ids(column, "ledger: person_id")[0], as_text, self.count)
+                parts = parts_of(_people(pa.Table.from_batches([batch]), columns), as_text, self.count)
                 self._spool.write(batch, parts, self.rows)
                 parts.tofile(file)
                 self.rows += batch.num_rows

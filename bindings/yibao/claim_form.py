@@ -21,7 +21,8 @@ from yibao.ledger import KNOWN, PAID, UNITED
 from yibao.run import compiled
 from yibao.stays import place_of
 from yibao.words import care_index, category_mask, level_index
-from yibao_core.calendar import NO_DAY, years_of_days
+from yibao_core import keys
+from yibao_core.calendar import NO_DAY
 from yibao_core.compiler import accounts_of
 from yibao_core.errors import PolicyError
 from yibao_core.intake import DAY_US, MONEY_COLUMNS
@@ -42,7 +43,7 @@ from yibao_core.policy import LAYERS, LEVELS, Policy
 ALWAYS = ("settlement_id", "person_id", "settled_at", "service_date", "category", "care_type")
 EPOCH = date(1970, 1, 1).toordinal()
 NOWHERE = place_of(-1, 0, 0)
-YEARS = years_of_days().tolist()
+YEARS: list[int] = keys.YEARS.tolist()
 TEXTS_MAX = 10_000  # so many different texts of one kind are remembered
 FORMS_MAX = 256
 

@@ -169,13 +169,7 @@ class Held:
             (person, account, words_of(pair)) for person, own in self.episodes.items() for account, pair in own.items()
         ]
         ids = pa.array([account[-1] for _, account, _ in entries])
-        kind = (
-            pa.int64()
-            if pa.types.is_null(ids.type)
-            else pa.int64()
-            if pa.types.is_integer(ids.type)
-            else pa.large_string()
-        )
+        kind = pa.int64() if pa.types.is_null(ids.type) or pa.types.is_integer(ids.type) else pa.large_string()
         words = np.array([pair[:2] if pair else (0, 0) for _, _, pair in entries], dtype=np.int64).reshape(-1, 2)
         behind: dict[str, Any] = {
             "person_id": pa.array([person for person, _, _ in entries], years["person_id"].type),

@@ -167,6 +167,11 @@ def from_fen(
     return pa.Array.from_buffers(pa.decimal128(18, 2), len(amounts), [validity, pa.py_buffer(pairs)], nulls)
 
 
+def money_name(name: str, money: str) -> str:
+    """Return what a column of results is called in this type of money: integers carry their unit."""
+    return f"{name}_fen" if money == "int64_fen" else name
+
+
 def check_money(money: str) -> None:
     """Raise LedgerError where `money` names no output type."""
     if money not in MONEY_TYPES:

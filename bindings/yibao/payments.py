@@ -13,7 +13,7 @@ from yibao.columns import Prepared
 from yibao.columns import flags as yes_no
 from yibao.ids import one_chunk, read_ids
 from yibao.ledger import Ledger, as_table
-from yibao.money import from_fen, to_fen, yuan
+from yibao.money import from_fen, money_name, to_fen, yuan
 from yibao_core.accumulators import GROUP_HOLD, GROUP_ID_ROW, GROUP_KEY, GROUP_LAST_ROW, GROUP_PERSON
 from yibao_core.deltas import (
     FUNDS,
@@ -237,7 +237,7 @@ class Payments:
             {
                 "transfer_id": self.transfers["transfer_id"].take(pa.array(transfer)),
                 "settlement_id": settlement,
-                self._amount_name: from_fen(amount, self._money),
+                money_name("amount", self._money): from_fen(amount, self._money),
             }
         )
 
@@ -258,7 +258,7 @@ class Payments:
 
     @cached_property
     def payment_orders(self) -> pa.Table:
-        return orders_of(self.transfers, self._entries.amount[self._chosen(TRANSFER)], self._money)
+        return orders_of(self.transfers, self._money)
 
     def first_rows(self, name: str) -> Fen:
         """Return for each row of a table of entries (or of `transfer_lines`) where its person comes first: a row, those of
@@ -310,10 +310,6 @@ class Payments:
         held = self._entries.hold[self._entries.outcome == HELD]
         return {name: int((held >> bit & 1).sum()) for bit, name in enumerate(HOLD_REASONS) if (held >> bit & 1).any()}
 
-    @property
-    def _amount_name(self) -> str:
-        return "amount_fen" if self._money == "int64_fen" else "amount"
-
     def _chosen(self, outcome: int) -> Fen:
         return np.flatnonzero(self._entries.outcome == outcome)
 
@@ -340,7 +336,7 @@ class Payments:
             "layer": _named(entries.layer[chosen], LAYER_NAMES),
             "payee_kind": _named(np.maximum(kinds, 0), PAYEE_KINDS),
             "payee_id": pc.if_else(to_person, person_text, payees),
-            self._amount_name: from_fen(sign * entries.amount[chosen], self._money),
+            money_name("amount", self._money): from_fen(sign * entries.amount[chosen], self._money),
         }
 
     def _policy_of(self, chosen: Fen) -> Fen:
@@ -380,9 +376,9 @@ class Payments:
         return _named(index.astype(np.int64), texts)
 
 
-def orders_of(transfers: pa.Table, amount_fen: Fen, money: str) -> pa.Table:
+def orders_of(transfers: pa.Table, money: str) -> pa.Table:
     """Return one order for each account that transfers go to, in the order in which the accounts come first."""
-    amount_name = "amount_fen" if money == "int64_fen" else "amount"
+    amount_name = money_name("amount", money)
     if not len(transfers):
         empty = pa.array([], pa.string())
         return pa.table(
@@ -400,7 +396,7 @@ def orders_of(transfers: pa.Table, amount_fen: Fen, money: str) -> pa.Table:
     index = encoded.indices.to_numpy()
     count = len(encoded.dictionary)
     amount = np.zeros(count, dtype=np.int64)
-    np.add.at(amount, index, amount_fen)
+    np.add.at(amount, index, to_fen(transfers[amount_name], amount_name, YEAR_MAX_FEN))
     first = np.full(count, len(index), dtype=np.int64)
     np.minimum.at(first, index, np.arange(len(index)))
     transfer_count = np.bincount(index, minlength=count)

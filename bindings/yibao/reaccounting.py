@@ -34,7 +34,7 @@ from yibao_core.deltas import TO_DISTRICT, TO_INSTITUTION, Deltas, owed_lines, r
 from yibao_core.errors import LedgerError
 from yibao_core.plan import CompiledBook
 from yibao_core.policy import LAYERS, Policy
-from yibao_core.records import CHANGED, FROZEN
+from yibao_core.records import CHANGED
 from yibao_core.settled import Settled
 
 if TYPE_CHECKING:
@@ -111,21 +111,18 @@ class Reaccount:
     @cached_property
     def deltas(self) -> pa.Table:
         """The settled rows in the window: settlement_id, person_id, new − old for each layer, the person, and unrouted."""
-        return self.deltas_of(0, len(self._settled.status))
-
-    def deltas_of(self, lo: int, hi: int) -> pa.Table:
-        """Return the differences of the rows lo..hi of the ledger."""
-        rows = np.flatnonzero(in_window(self._result.row_results.part(lo, hi)))
-        begin, end = np.searchsorted(self._changed.rows, (lo, hi))
-        first = self._prepared.history_rows
         return deltas_table(
-            self._prepared.settlement_ids.slice(lo, hi - lo),
-            self._prepared.person_ids.slice(first + lo, hi - lo),
-            rows,
-            self._changed.rows[begin:end] - lo,
-            Deltas(*(amounts[..., begin:end] for amounts in self._changed.deltas)),
+            self._prepared.settlement_ids,
+            self._prepared.person_ids.slice(self._prepared.history_rows, len(self._settled.status)),
+            np.flatnonzero(self._in_window),
+            self._changed.rows,
+            self._changed.deltas,
             self._result.labels,
         )
+
+    @property
+    def _in_window(self) -> NDArray[np.bool_]:
+        return in_window(self._settled.status, self._settled.mode)
 
     @property
     def transfers(self) -> pa.Table:
@@ -178,11 +175,10 @@ class Reaccount:
     @cached_property
     def summary(self) -> dict[str, Any]:
         """Counts and sums, ready for JSON; money as text in yuan."""
-        settled = self._settled
-        in_window = (settled.status == 0) & (settled.mode & FROZEN == 0)
+        inside = self._in_window
         return self._result.summary | {
-            "rows_in_window": int(in_window.sum()),
-            "rows_outside_window": int(((settled.status == 0) & ~in_window).sum()),
+            "rows_in_window": int(inside.sum()),
+            "rows_outside_window": int(((self._settled.status == 0) & ~inside).sum()),
             "rows_changed": len(self._changed.rows),
             "deltas": {
                 layer: str(yuan(amounts.sum()))

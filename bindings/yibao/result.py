@@ -269,9 +269,6 @@ class LedgerResult:
             return None
         return str(value) if self._show_ids else mask_id(value)
 
-    def _money_name(self, name: str) -> str:
-        return f"{name}_fen" if self._money == "int64_fen" else name
-
     def _offending(
         self,
         code: RowStatus,

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from yibao.columns import Prepared
-from yibao.money import from_fen
+from yibao.money import from_fen, money_name
 from yibao.roster import Roster
 from yibao_core.deltas import Deltas, deltas_by_group, deltas_less
 from yibao_core.errors import SettlementError
@@ -278,8 +278,7 @@ def _table(
     }
     named = [*zip(LAYERS, by_roster.layers, strict=True), ("personal", by_roster.personal)]
     for name, amounts in [*named, ("unrouted", by_roster.unrouted)]:
-        own_name = f"{name}_by_roster" + ("_fen" if money == "int64_fen" else "")
-        columns[own_name] = from_fen(amounts, money, np.full(len(year), refused))
+        columns[money_name(f"{name}_by_roster", money)] = from_fen(amounts, money, np.full(len(year), refused))
     return pa.table(columns)
 
 

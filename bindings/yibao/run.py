@@ -148,12 +148,10 @@ def run(
         every_group,
         words,
     )
+    own = Lacks() if lacks is None else lacks
+    own.note(plan, prepared, settled)
     if lacks is None:
-        lacks = Lacks()
-        lacks.note(plan, prepared, settled)
-        lacks.refuse()
-    else:
-        lacks.note(plan, prepared, settled)
+        own.refuse()
     return plan, settled
 
 

@@ -12,7 +12,7 @@ from yibao import memory
 from yibao.columns import Prepared
 from yibao.ids import read_ids, taken
 from yibao.ledger import PAID, UNITED, Ledger, free_name
-from yibao.money import from_fen, to_fen
+from yibao.money import from_fen, money_name, to_fen
 from yibao.words import category_texts
 from yibao_core.deltas import Deltas, row_deltas
 from yibao_core.errors import RowStatus
@@ -39,9 +39,6 @@ class Labels(NamedTuple):
     counts_stays: bool
     with_category: bool  # a roster may have changed it
     money: str
-
-    def money_name(self, name: str) -> str:
-        return f"{name}_fen" if self.money == "int64_fen" else name
 
 
 def labels_of(book: CompiledBook, with_category: bool, money: str) -> Labels:
@@ -99,17 +96,17 @@ def settled_table(ledger: pa.Table, results: RowResults, labels: Labels) -> pa.T
     for layer, paid in zip(LAYERS, PAID, strict=True):
         amounts = results.paid.get(layer)
         if amounts is not None:
-            new[labels.money_name(paid)] = from_fen(amounts, labels.money, rejected)
+            new[money_name(paid, labels.money)] = from_fen(amounts, labels.money, rejected)
             continue
         if nothing is None:
             zeros = memory.words(len(rejected))
             zeros[:] = 0
             nothing = from_fen(zeros, labels.money, rejected)
-        new[labels.money_name(paid)] = nothing
-    new[labels.money_name("personal_paid")] = from_fen(results.personal, labels.money, rejected)
+        new[money_name(paid, labels.money)] = nothing
+    new[money_name("personal_paid", labels.money)] = from_fen(results.personal, labels.money, rejected)
     if labels.counts_stays:
         borne, number = results.deductible, results.stay_number
-        new[labels.money_name("deductible_borne")] = from_fen(borne, labels.money, borne == NULL_FEN)
+        new[money_name("deductible_borne", labels.money)] = from_fen(borne, labels.money, borne == NULL_FEN)
         new["stay_number"] = pa.array(number, pa.int32(), mask=number < 0)
     new["status"] = pa.DictionaryArray.from_arrays(pa.array(results.status), _statuses())
     new["flags"] = flag_texts(results.flags, rejected)
@@ -119,9 +116,9 @@ def settled_table(ledger: pa.Table, results: RowResults, labels: Labels) -> pa.T
     return with_recorded(ledger, new)
 
 
-def in_window(results: RowResults) -> NDArray[np.bool_]:
+def in_window(status: NDArray[np.int8], mode: NDArray[np.int8]) -> NDArray[np.bool_]:
     """Return which rows a re-accounting settled in the window of its policy."""
-    chosen: NDArray[np.bool_] = (results.status == 0) & (results.mode & FROZEN == 0)
+    chosen: NDArray[np.bool_] = (status == 0) & (mode & FROZEN == 0)
     return chosen
 
 
@@ -143,7 +140,7 @@ def deltas_table(
     for name, amounts in [*named, ("personal_delta", deltas.personal), ("unrouted_delta", deltas.unrouted)]:
         column = np.zeros(len(rows), dtype=np.int64)
         column[place] = amounts
-        columns[labels.money_name(name)] = from_fen(column, labels.money)
+        columns[money_name(name, labels.money)] = from_fen(column, labels.money)
     return pa.table(columns)
 
 
@@ -160,7 +157,7 @@ def deltas_part(ledger: Ledger, results: RowResults, text_people: bool, labels: 
     return deltas_table(
         settlement_ids,
         person_ids.cast(pa.large_string()) if text_people else person_ids,
-        np.flatnonzero(in_window(results)),
+        np.flatnonzero(in_window(results.status, results.mode)),
         changed,
         deltas,
         labels,
@@ -175,7 +172,7 @@ def _fen_at(ledger: Ledger, name: str, rows: Fen) -> Fen:
     return to_fen(pa.chunked_array([taken(ledger.column(name), rows)]), own)
 
 
-def flag_texts(flags: NDArray[Any], rejected: NDArray[np.bool_] | None = None) -> pa.Array:
+def flag_texts(flags: NDArray[Any], rejected: NDArray[np.bool_]) -> pa.Array:
     """Return sets of flags as text: names in alphabetical order, joined by `;`. Rejected rows have none.
 
     Block by block: what is only needed on the way stays in the cache, and asks the system for no memory.
@@ -184,8 +181,8 @@ def flag_texts(flags: NDArray[Any], rejected: NDArray[np.bool_] | None = None) -
     blocks = range(0, len(flags), _BLOCK_ROWS)
 
     def own(begin: int) -> NDArray[Any]:
-        block = flags[begin : begin + _BLOCK_ROWS]
-        return block if rejected is None else np.where(rejected[begin : begin + _BLOCK_ROWS], 0, block)
+        end = begin + _BLOCK_ROWS
+        return np.where(rejected[begin:end], 0, flags[begin:end])
 
     for begin in blocks:
         sets |= np.bincount(own(begin), minlength=len(sets)) > 0
