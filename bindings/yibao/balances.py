@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from yibao.columns import Prepared, frozen
-from yibao.ids import read_ids, words
+from yibao.ids import Ids, read_ids, words
 from yibao.ledger import as_table
-from yibao.money import to_fen
+from yibao.money import from_fen, to_fen
 from yibao_core.compiler import accounts_of
 from yibao_core.errors import LedgerError
 from yibao_core.full import Openings
@@ -18,7 +19,44 @@ from yibao_core.money import NOT_FEN, NULL_FEN, YEAR_MAX_FEN
 from yibao_core.plan import CompiledBook
 from yibao_core.policy import Policy
 
+Fen = NDArray[np.int64]
+
 COLUMNS = ("person_id", "benefit_year", "insured_city", "account", "base", "paid")
+
+
+def closing_entries(
+    person_ids: Ids | pa.Array,
+    person: Fen,
+    key: Fen,
+    balances: Fen,
+    accounts: Sequence[str],
+    meters: Sequence[str] | None,
+) -> tuple[pa.Table, Fen]:
+    """Return the entries of years in a closing, and of which year each is: sorted by person, year and city, account.
+
+    `person` is where `person_ids` has each year's person, `key` its benefit year x 10,000 + city, `balances` (years, accounts,
+    2). A year without any balance keeps its place under the first account, so that the next run knows it. `meters`: the
+    accounts that count stays, in a column of their own; None: there is no such column.
+    """
+    year, account = np.nonzero(balances.any(axis=2))
+    if accounts:
+        bare = np.flatnonzero(~balances.any(axis=(1, 2)))
+        year, account = np.concatenate([year, bare]), np.concatenate([account, np.zeros_like(bare)])
+    order = np.lexsort((account, key[year], person[year]))
+    year, account = year[order], account[order]
+    second = balances[year, account, 1]
+    counted = np.isin(account, [index for index, name in enumerate(accounts) if name in (meters or ())])
+    columns: dict[str, Any] = {
+        "person_id": person_ids.take(pa.array(person[year])),
+        "benefit_year": pa.array(key[year] // 10_000, pa.int32()),
+        "insured_city": pa.array(key[year] % 10_000, pa.int32()),
+        "account": pa.array(accounts, pa.string()).take(pa.array(account)),
+        "base": from_fen(balances[year, account, 0]),
+        "paid": from_fen(np.where(counted, 0, second)),
+    }
+    if meters is not None:
+        columns["stays"] = pa.array(second, pa.int32(), mask=~counted)
+    return pa.table(columns), year
 
 
 class Balances:

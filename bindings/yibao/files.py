@@ -94,32 +94,21 @@ def _read_ipc_stream(path: Path, columns: Sequence[str] | None) -> pa.Table:
 
 
 def _read_csv(path: Path, columns: Sequence[str] | None) -> pa.Table:
-    csv = _Csv(path, columns)
-
-    def read(threads: bool) -> pa.Table:
-        return pacsv.read_csv(path, csv.read_options(threads), csv.parse_options, csv.convert_options)
-
-    table = read(threads=True)
-    if csv.bad:  # only a single thread knows where they stand
-        csv.bad.clear()
-        read(threads=False)
-    csv.refuse_bad()
-    return _with_fen(table.combine_chunks())  # one chunk a column: what reads text does so chunk by chunk
+    return _Csv(path).table(columns)
 
 
 def csv_batches(path: Path) -> tuple[pa.Schema, Batches]:
     """Return what the table of a CSV file looks like, and its batches; LedgerError as for the table."""
-    names = _Csv(path, None).names
-    fen = [name for name in names if name.endswith("_fen")]
-    as_text = (
-        {name for batch in _csv_text(path, fen) for name in fen if not _is_whole(batch.column(name))} if fen else set()
-    )
-    schema = pa.schema(
-        [(name, pa.int64() if name in fen and name not in as_text else pa.large_string()) for name in names]
-    )
+    csv = _Csv(path)
+    fen = [name for name in csv.names if name.endswith("_fen")]
+    as_text = set()
+    for batch in csv.batches(fen) if fen else ():
+        as_text |= {name for name in fen if _whole(batch.column(name)) is None}
+    whole = set(fen) - as_text
+    schema = pa.schema([(name, pa.int64() if name in whole else pa.large_string()) for name in csv.names])
 
     def batches(columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
-        for batch in _csv_text(path, columns):
+        for batch in csv.batches(columns):
             own = [schema.field(name) for name in batch.schema.names]
             yield pa.RecordBatch.from_arrays(
                 [batch.column(field.name).cast(field.type) for field in own], schema=pa.schema(own)
@@ -128,51 +117,55 @@ def csv_batches(path: Path) -> tuple[pa.Schema, Batches]:
     return schema, batches
 
 
-def _csv_text(path: Path, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
-    csv = _Csv(path, columns)
-    with pacsv.open_csv(path, csv.read_options(False), csv.parse_options, csv.convert_options) as batches:
-        yield from batches
-    csv.refuse_bad()
-
-
-def _is_whole(text: pa.Array) -> bool:
-    """Return whether all cells are whole numbers or empty."""
-    try:
-        text.cast(pa.int64())
-    except pa.ArrowInvalid:
-        return False
-    return True
-
-
 class _Csv:
-    """How a CSV file is read: every cell as text, an empty one as null; lines of another length are noted."""
+    """A CSV file, read any number of times: every cell as text, an empty one as null."""
 
-    def __init__(self, path: Path, columns: Sequence[str] | None) -> None:
+    def __init__(self, path: Path) -> None:
         self._path = path
         self._encoding = _encoding_of(path)
         self.names = _header_of(path, self._encoding)
-        _check_columns(path, self.names, columns)
-        self.bad: list[Any] = []
-        self.parse_options = pacsv.ParseOptions(newlines_in_values=True, invalid_row_handler=self._skip)
-        self.convert_options = pacsv.ConvertOptions(
-            column_types=dict.fromkeys(self.names, pa.large_string()),
-            include_columns=self.names if columns is None else list(columns),
-            null_values=[""],
-            strings_can_be_null=True,
-            quoted_strings_can_be_null=True,
+
+    def table(self, columns: Sequence[str] | None) -> pa.Table:
+        """Return the file, only `columns` of it where given; columns of fen are integers."""
+        bad: list[Any] = []
+        table = pacsv.read_csv(self._path, *self._options(columns, bad, threads=True))
+        if bad:  # only a single thread knows where they stand
+            bad.clear()
+            pacsv.read_csv(self._path, *self._options(columns, bad, threads=False))
+        self._refuse(bad)
+        return _with_fen(table.combine_chunks())  # one chunk a column: what reads text does so chunk by chunk
+
+    def batches(self, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
+        """Yield the file as text, only `columns` of it where given."""
+        bad: list[Any] = []
+        with pacsv.open_csv(self._path, *self._options(columns, bad, threads=False)) as batches:
+            yield from batches
+        self._refuse(bad)
+
+    def _options(self, columns: Sequence[str] | None, bad: list[Any], threads: bool) -> tuple[Any, Any, Any]:
+        """Return how to read; lines of another length than the header go to `bad`."""
+        _check_columns(self._path, self.names, columns)
+
+        def skip(line: Any) -> str:
+            bad.append(line)
+            return "skip"
+
+        return (
+            pacsv.ReadOptions(encoding=self._encoding, use_threads=threads, block_size=_BLOCK),
+            pacsv.ParseOptions(newlines_in_values=True, invalid_row_handler=skip),
+            pacsv.ConvertOptions(
+                column_types=dict.fromkeys(self.names, pa.large_string()),
+                include_columns=self.names if columns is None else list(columns),
+                null_values=[""],
+                strings_can_be_null=True,
+                quoted_strings_can_be_null=True,
+            ),
         )
 
-    def read_options(self, threads: bool) -> pacsv.ReadOptions:
-        return pacsv.ReadOptions(encoding=self._encoding, use_threads=threads, block_size=_BLOCK)
-
-    def _skip(self, line: Any) -> str:
-        self.bad.append(line)
-        return "skip"
-
-    def refuse_bad(self) -> None:
+    def _refuse(self, bad: Sequence[Any]) -> None:
         """Raise LedgerError where some lines had another number of cells than the header."""
-        if self.bad:
-            first, more = self.bad[0], f"; {len(self.bad) - 1} more lines like it" if len(self.bad) > 1 else ""
+        if bad:
+            first, more = bad[0], f"; {len(bad) - 1} more lines like it" if len(bad) > 1 else ""
             raise LedgerError(
                 f"{self._path}: record {first.number} (the header is 1): expected {first.expected_columns} cells, "
                 f"got {first.actual_columns}{more}"
@@ -236,9 +229,15 @@ def _header_of(path: Path, encoding: str) -> list[str]:
 def _with_fen(table: pa.Table) -> pa.Table:
     """Return a table of text with its columns of fen as integers; a column that does not read so stays text."""
     for index, name in enumerate(table.column_names):
-        if name.endswith("_fen"):
-            try:
-                table = table.set_column(index, name, table.column(index).cast(pa.int64()))
-            except pa.ArrowInvalid:
-                continue
+        amounts = _whole(table.column(index)) if name.endswith("_fen") else None
+        if amounts is not None:
+            table = table.set_column(index, name, amounts)
     return table
+
+
+def _whole(text: Any) -> Any:
+    """Return a column of text as integers, None where some cell is neither a whole number nor empty."""
+    try:
+        return text.cast(pa.int64())
+    except pa.ArrowInvalid:
+        return None

@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from yibao.accounts import Account, Accounts, Slot, balance_of, grouped, of_slots, words_of
-from yibao.balances import Balances
+from yibao.balances import Balances, closing_entries
 from yibao.ids import normal_id, one_chunk
 from yibao.money import from_fen
 from yibao_core.errors import ClaimError
@@ -142,27 +142,9 @@ class Held:
             place = slots[at, SLOT_NEXT]
             who, place = who[place != NO_SLOT], place[place != NO_SLOT]
         balances = slots[:, SLOT_BALANCES:].reshape(len(slots), len(self.accounts), 2)
-        slot, account = np.nonzero(balances.any(axis=2))
-        if self.accounts:  # a year without any balance keeps its place
-            bare = np.flatnonzero(~balances.any(axis=(1, 2)))
-            slot, account = np.concatenate([slot, bare]), np.concatenate([account, np.zeros(len(bare), dtype=np.int64)])
-        order = np.lexsort((account, slots[slot, SLOT_KEY], person[slot]))
-        slot, account = slot[order], account[order]
         ids = pa.array(list(self.first), pa.large_string() if self.as_text else pa.int64())
-        key, second = slots[slot, SLOT_KEY], balances[slot, account, 1]
-        counted = np.isin(account, [self.accounts.index(name) for name in self.meters])
-        columns: dict[str, Any] = {
-            "person_id": ids.take(pa.array(person[slot])),
-            "benefit_year": pa.array(key // 10_000, pa.int32()),
-            "insured_city": pa.array(key % 10_000, pa.int32()),
-            "account": pa.array(self.accounts, pa.string()).take(pa.array(account)),
-            "base": from_fen(balances[slot, account, 0]),
-            "paid": from_fen(np.where(counted, 0, second)),
-        }
-        if not self.meters:
-            return pa.table(columns)
-        stays = pa.array(second, pa.int32(), mask=~counted)
-        return self._with_episodes(pa.table(columns).append_column("stays", stays))
+        years, _ = closing_entries(ids, person, slots[:, SLOT_KEY], balances, self.accounts, self.meters or None)
+        return self._with_episodes(years) if self.meters else years
 
     def _with_episodes(self, years: pa.Table) -> pa.Table:
         entries = [

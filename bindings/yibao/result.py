@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from yibao.balances import closing_entries
 from yibao.book_counts import rows_by_policy, rows_without_policy
 from yibao.columns import Prepared, region_codes
 from yibao.dates import to_days, to_moments
@@ -138,43 +139,21 @@ class LedgerResult:
     def _closing(self) -> tuple[pa.Table, Fen]:
         groups = self._settled.groups[self._settled.groups[:, GROUP_ROWS] > 0]
         groups = groups[groups[:, GROUP_KEY] >= 0]
-        accounts = len(self._book.accounts)
-        balances = groups[:, GROUP_BALANCES:].reshape(len(groups), accounts, 2)
-        group, account = np.nonzero(balances.any(axis=2))
-        if accounts:  # a person-year without any balance keeps its place, so that the next run knows it
-            bare = np.flatnonzero(~balances.any(axis=(1, 2)))
-            group, account = (
-                np.concatenate([group, bare]),
-                np.concatenate([account, np.zeros(len(bare), dtype=np.int64)]),
-            )
-        order = np.lexsort((account, groups[group, GROUP_KEY], groups[group, GROUP_ID_ROW]))
-        group, account = group[order], account[order]
-        keys = groups[group, GROUP_KEY]
-        entries = pa.table(
-            {
-                "person_id": self._prepared.person_ids.take(pa.array(groups[group, GROUP_ID_ROW])),
-                "benefit_year": pa.array(keys // 10_000, pa.int32()),
-                "insured_city": pa.array(keys % 10_000, pa.int32()),
-                "account": pa.DictionaryArray.from_arrays(
-                    pa.array(account, pa.int32()), pa.array(self._book.accounts, pa.string())
-                ).cast(pa.string()),
-                "base": from_fen(balances[group, account, 0]),
-                "paid": from_fen(balances[group, account, 1]),
-            }
+        book = self._book
+        entries, group = closing_entries(
+            self._prepared.person_ids,
+            groups[:, GROUP_ID_ROW],
+            groups[:, GROUP_KEY],
+            groups[:, GROUP_BALANCES:].reshape(len(groups), len(book.accounts), 2),
+            book.accounts,
+            book.meters if book.counts_stays else None,
         )
-        sorted_by = np.stack([np.zeros_like(keys), groups[group, GROUP_ID_ROW]])
-        return (
-            self._with_stays(entries, balances[group, account, 1], sorted_by)
-            if self._book.counts_stays
-            else (entries, sorted_by)
-        )
+        sorted_by = np.stack([np.zeros_like(group), groups[group, GROUP_ID_ROW]])
+        return self._with_episodes(entries, sorted_by) if book.counts_stays else (entries, sorted_by)
 
-    def _with_stays(self, entries: pa.Table, second: Fen, sorted_by: Fen) -> tuple[pa.Table, Fen]:
-        """Return closing entries with the numbers of stays in a column of their own, and the episodes behind them."""
+    def _with_episodes(self, entries: pa.Table, sorted_by: Fen) -> tuple[pa.Table, Fen]:
+        """Return the entries of years with those of episodes behind them."""
         meters = [index for index, name in enumerate(self._book.accounts) if name in self._book.meters]
-        is_meter = pc.is_in(entries["account"], pa.array(self._book.meters, pa.string())).to_numpy()
-        entries = entries.set_column(5, "paid", from_fen(np.where(is_meter, 0, second)))
-        entries = entries.append_column("stays", pa.array(second, pa.int32(), mask=~is_meter))
         entries = entries.append_column("episode_id", pa.nulls(len(entries), self._prepared.episode_ids.type))
         groups = self._settled.groups[self._settled.groups[:, GROUP_KEY] < 0]
         balances = groups[:, GROUP_BALANCES:].reshape(len(groups), len(self._book.accounts), 2)

@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from yibao import memory
 from yibao.ids import text_buffers, words
 from yibao.sources import Source
-from yibao_core.full import line_aligned
 from yibao_core.plain import MIX_BITS, mix_people
 from yibao_core.texts import HASH_BITS, hashes_of
 
@@ -26,7 +26,7 @@ def parts_of(person_ids: pa.ChunkedArray, as_text: bool, parts: int) -> NDArray[
     at = 0
     for chunk in (person_ids.cast(pa.large_string()) if as_text else person_ids).chunks:
         if as_text:
-            mixed, bits = hashes_of(*text_buffers(chunk), 1, line_aligned), HASH_BITS
+            mixed, bits = hashes_of(*text_buffers(chunk), 1, memory.words), HASH_BITS
         else:
             short, bits = np.empty(len(chunk), dtype=np.int32), MIX_BITS
             mix_people(words(chunk.fill_null(0)), 0, len(chunk), 0, short, np.zeros(1, dtype=np.int64))

@@ -19,7 +19,6 @@ from yibao_core.claim import COUNT_NEEDS, OPTION_HISTORY_ROWS, OPTION_REACCOUNT,
 from yibao_core.collect import BLOCK_LINES as COLLECT_LINES
 from yibao_core.collect import BLOCK_ROWS as COLLECT_ROWS
 from yibao_core.collect import RESULT_PAID, collect_listed, collect_rows, shrink_records
-from yibao_core.instructions import LINE_WORDS
 from yibao_core.intake import BLOCK_LINES, BLOCK_ROWS, Columns, count_shards, pack_rows
 from yibao_core.keys import YEARS
 from yibao_core.order import Texts, join_people, sort_people
@@ -47,15 +46,13 @@ from yibao_core.records import (
     UNREADABLE_TIME,
 )
 from yibao_core.reversals import PAIRWISE_MAX, mark_duplicates, mark_long_duplicates, take_out_pairs
+from yibao_core.room import Memory, block
 from yibao_core.threads import Run
 
 # 5 million rows of 11 words, seconds to settle the packed shards: 0.43 with 0.5 MB, 0.57 with 1 MB, 0.60 with 2 MB,
 # 0.92 with 4 MB in one session, 0.50 against 0.54 (0.5 and 2 MB) in another.
 SHARD_BYTES = 500_000
 SHARD_BITS_MAX = 12
-
-Memory = Callable[[int], NDArray[np.int64]]
-"""Gives so many words that nothing else uses, the first of them at the begin of a line of the cache; of any content."""
 
 
 class Openings(NamedTuple):
@@ -122,20 +119,6 @@ class FullResults(NamedTuple):
     groups: list[NDArray[np.int64]]
     counters: NDArray[np.int64]
     violations: int
-
-
-def line_aligned(words: int) -> NDArray[np.int64]:
-    """Return that many words from a line of the cache on: no record of four words, and no vector, lies across two lines."""
-    room = np.empty(words + LINE_WORDS, dtype=np.int64)
-    first = -room.ctypes.data // 8 % LINE_WORDS
-    return room[first : first + words]
-
-
-def block(lines: int, rows: int) -> NDArray[np.int64]:
-    """Return a block of zeros to work in, its lines on lines of the cache."""
-    room = line_aligned(lines * rows).reshape(lines, rows)
-    room[:] = 0
-    return room
 
 
 def no_openings() -> Openings:

@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yibao_core.errors import LedgerError
-from yibao_core.full import Memory, block
 from yibao_core.money import ROW_MAX_FEN, YEAR_MAX_FEN
 from yibao_core.plain import widen
 from yibao_core.plan import CompiledBook
+from yibao_core.room import Memory, block
 from yibao_core.running import BLOCK_LINES, BLOCK_WIDTH, WALK_DONE, WALK_TOTAL, WALK_UNSORTED, Rows, pay_sorted
 from yibao_core.running_records import WRITE_LINES, Records, count_people, lay_out, write_records
 from yibao_core.running_shards import ROOM_LINES, ROOM_SPARE, pay_shards

@@ -16,6 +16,7 @@ from yibao_core.keys import row_keys
 from yibao_core.money import NULL_FEN
 from yibao_core.plan import CompiledBook
 from yibao_core.policy import LAYERS
+from yibao_core.room import Memory
 
 Fen = NDArray[np.int64]
 
@@ -51,7 +52,7 @@ class Settled:
         counters: Fen,
         violations: int,
         trace: Fen,
-        memory: Callable[[int], Fen],
+        memory: Memory,
     ) -> None:
         """`paid_fen`: payments of all rows in the layers that are computed for some; those of `full` count in all layers."""
         self._book, self._columns, self._first = book, columns, history_rows

@@ -15,7 +15,7 @@ from yibao_core.claim import OPTION_REACCOUNT, OPTION_TRACE_ROW
 from yibao_core.collect_plain import BLOCK_LINES as COLLECT_LINES
 from yibao_core.collect_plain import BLOCK_ROWS as COLLECT_ROWS
 from yibao_core.collect_plain import collect_plain
-from yibao_core.full import FullResults, Job, Memory, Openings, Outputs, block, line_aligned, settle_all, settle_listed
+from yibao_core.full import FullResults, Job, Openings, Outputs, settle_all, settle_listed
 from yibao_core.intake import BLOCK_ROWS, Columns
 from yibao_core.keys import YEARS
 from yibao_core.layers import TRACE_FIRST_TIER, TRACE_TIER_WIDTH
@@ -35,6 +35,7 @@ from yibao_core.plan import (
 )
 from yibao_core.policy import LAYERS
 from yibao_core.records import FIELD_STAY, NO_STAY, NUMBER_NONE, SHIFT_BORNE
+from yibao_core.room import Memory, block, line_aligned
 from yibao_core.settled import FullRows, Settled
 from yibao_core.short import BUCKET_BITS, RANGE_DAY, RANGE_REGION, Layout, lay_out, no_ranges
 from yibao_core.threads import Run, Workers

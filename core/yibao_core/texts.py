@@ -4,7 +4,6 @@ A column is its UTF-8 bytes and offsets, one text a row. Rows go to parts by the
 first row of each hash, and every row is then compared with that first row byte by byte, in the order of the rows.
 """
 
-from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
@@ -12,10 +11,8 @@ from numpy.typing import NDArray
 
 from yibao_core._jit import Words, far_place, helper, kernel, place
 from yibao_core.instructions import eight_bytes, low_product, prefetch
+from yibao_core.room import Memory
 from yibao_core.threads import Run, Workers
-
-Memory = Callable[[int], NDArray[np.int64]]
-"""Gives so many words of any content that nothing else uses."""
 
 HASH_BITS = 31
 SIZE_MAX = 64
