@@ -281,3 +281,20 @@ def _text(cell: Any) -> str | None:
     if cell is None:
         return None
     return "12.345" if cell == oracle.NOT_FEN else str(Decimal(cell).scaleb(-2))
+
+
+def bills(**columns: Any) -> pa.Table:
+    """Return a ledger of bills of 30,000 on following days, each of its own person; `columns` replace its own."""
+    rows = len(next(iter(columns.values())))
+    cells: dict[str, Any] = {
+        "settlement_id": [f"S{number}" for number in range(rows)],
+        "person_id": [f"P{number}" for number in range(rows)],
+        "settled_at": [datetime(2019, 3, 1) + timedelta(days=number) for number in range(rows)],
+        "service_date": [date(2019, 3, 1)] * rows,
+        "insured_region": ["371002"] * rows,
+        "category": ["ordinary"] * rows,
+        "care_type": ["inpatient"] * rows,
+        "total_fee": ["30000"] * rows,
+        "eligible_fee": ["30000"] * rows,
+    }
+    return pa.table(cells | columns)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,8 @@ from yibao.memory import limit_bytes
 from yibao.sources import as_source
 
 ROWS = 300
+
+Ways = tuple[tuple[int, int], ...]
 
 
 @pytest.fixture(autouse=True)
@@ -64,9 +68,15 @@ def scene(seed: int, tmp_path: Path) -> tuple[agreement_runs.Scene, pa.Table, Pa
     return found, table, path, options
 
 
-def plain(value: Any) -> Any:
-    """Return a table without the differences of layout that Parquet makes."""
-    return [{name: cell for name, cell in row.items()} for row in value.to_pylist()]
+def written(run: Callable[..., Any], out: Path, in_parts: Any, ways: Ways) -> yibao.ResultFiles:
+    """Return what `run` has written in the last of several ways (parts, threads); in all of them it is the same bytes."""
+    results: list[yibao.ResultFiles] = []
+    for count, threads in ways:
+        in_parts(count)
+        results.append(run(out=out / f"o{count}", threads=threads))
+    contents = [content(files.directory) for files in results]
+    assert all(each == contents[0] for each in contents)
+    return results[-1]
 
 
 @pytest.mark.parametrize("seed", range(13))
@@ -77,15 +87,10 @@ def test_a_ledger_settles_to_the_same_bytes_in_any_number_of_parts(seed: int, tm
     pq.write_table(rest, path, row_group_size=100)
     options |= {"history": first.table, "opening": first.closing}
     expected = yibao.settle_ledger(rest, found.engine, **options)
-    written = []
-    for count, threads in ((0, 2), (5, 1)):
-        in_parts(count)
-        files = yibao.settle_ledger(path, found.engine, out=tmp_path / f"o{count}", threads=threads, **options)
-        written.append(content(tmp_path / f"o{count}"))
-    assert all(each == written[0] for each in written)
+    files = written(partial(yibao.settle_ledger, path, found.engine, **options), tmp_path, in_parts, ((0, 2), (5, 1)))
     assert len(files.files["settled"]) == 2
     for name, whole in (("settled", expected.table), ("rejects", expected.rejects), ("closing", expected.closing)):
-        assert plain(files.table(name)) == plain(whole), name
+        assert files.table(name).to_pylist() == whole.to_pylist(), name
     assert files.summary == expected.summary
 
 
@@ -103,19 +108,14 @@ def test_a_ledger_is_reaccounted_to_the_same_bytes_in_any_number_of_parts(
     chosen = [row for row in range(len(first)) if found.rng.random() < 0.5]
     options["previous_transfers"] = first.take(pa.array(chosen, pa.int64())) if seed % 2 else None
     expected = yibao.reaccount(table, found.engine, **options)
-    written = []
-    for count, threads in ((0, 1), (7, 2)):
-        in_parts(count)
-        files = yibao.reaccount(path, found.engine, out=tmp_path / f"o{count}", threads=threads, **options)
-        written.append(content(tmp_path / f"o{count}"))
-    assert all(each == written[0] for each in written)
+    files = written(partial(yibao.reaccount, path, found.engine, **options), tmp_path, in_parts, ((0, 1), (7, 2)))
     names = (
         "settled", "deltas", "rejects", "transfers", "transfer_lines", "payment_orders", "decreases", "held", "unrouted",
         *(["roster_changes"] if "roster" in options else []),
     )  # fmt: skip
     assert set(files.files) == set(names)
     for name in names:
-        assert plain(files.table(name)) == plain(getattr(expected, name)), name
+        assert files.table(name).to_pylist() == getattr(expected, name).to_pylist(), name
     assert files.summary == expected.summary
 
 
@@ -165,8 +165,8 @@ def test_every_kind_of_source_gives_the_same_rows(parts: int, tmp_path: Path, in
     expected = yibao.settle_ledger(table, policy)
     for name, source in sources.items():
         files = yibao.settle_ledger(source, policy, out=tmp_path / "out")
-        assert plain(files.table("settled")) == plain(expected.table), name
-        assert plain(files.table("closing")) == plain(expected.closing), name
+        assert files.table("settled").to_pylist() == expected.table.to_pylist(), name
+        assert files.table("closing").to_pylist() == expected.closing.to_pylist(), name
         assert files.reader("settled").read_all().equals(files.table("settled"))
 
 

@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
+import ledgers
 import yibao
 
 NATIONAL = "37100219900101001X"
 
 
 def ledger(**columns: Any) -> pa.Table:
-    """Return a ledger of bills of 30,000 on following days; `columns` replace its own."""
-    rows = len(next(iter(columns.values())))
-    cells: dict[str, Any] = {
-        "settlement_id": [f"S{number}" for number in range(rows)],
-        "person_id": ["P"] * rows,
-        "settled_at": [datetime(2019, 3, 1) + timedelta(days=number) for number in range(rows)],
-        "service_date": [date(2019, 3, 1)] * rows,
-        "insured_region": ["371002"] * rows,
-        "category": ["ordinary"] * rows,
-        "care_type": ["inpatient"] * rows,
-        "total_fee": ["30000"] * rows,
-        "eligible_fee": ["30000"] * rows,
-    }
-    return pa.table(cells | columns)
+    """Return bills of one person on following days; `columns` replace its own."""
+    return ledgers.bills(**{"person_id": ["P"] * len(next(iter(columns.values())))} | columns)
 
 
 def settle(table: pa.Table, **options: Any) -> yibao.LedgerResult:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import ledgers
 import yibao
 import yibao.ids
 import yibao_core.texts
@@ -118,23 +119,6 @@ def test_both_ways_give_the_same_words(size: int, monkeypatch: pytest.MonkeyPatc
     assert words(ids) == mine == expected(cells)
 
 
-def ledger(**columns: Any) -> pa.Table:
-    """Return a ledger of bills of 30,000 on following days, each of its own person; `columns` replace its own."""
-    rows = len(next(iter(columns.values())))
-    cells: dict[str, Any] = {
-        "settlement_id": [f"S{number}" for number in range(rows)],
-        "person_id": [f"P{number}" for number in range(rows)],
-        "settled_at": [datetime(2019, 3, 1) + timedelta(days=number) for number in range(rows)],
-        "service_date": [date(2019, 3, 1)] * rows,
-        "insured_region": ["371002"] * rows,
-        "category": ["ordinary"] * rows,
-        "care_type": ["inpatient"] * rows,
-        "total_fee": ["30000"] * rows,
-        "eligible_fee": ["30000"] * rows,
-    }
-    return pa.table(cells | columns)
-
-
 def settle(table: pa.Table, threads: int = 1) -> yibao.LedgerResult:
     return yibao.settle_ledger(table, yibao.load_policy("weihai-2019"), threads=threads)
 
@@ -142,7 +126,7 @@ def settle(table: pa.Table, threads: int = 1) -> yibao.LedgerResult:
 @pytest.mark.parametrize("threads", [1, 2])
 def test_people_whose_ids_share_a_hash_have_accounts_of_their_own(threads: int) -> None:
     """First bills are paid 7,200, the second of a person 18,000: no first bill is taken for a second one."""
-    table = ledger(person_id=TWINS + TWINS)
+    table = ledgers.bills(person_id=TWINS + TWINS)
     result = settle(table, threads)
     assert result.table["catastrophic_paid"].to_pylist() == [7_200] * 12 + [18_000] * 12
     assert result.closing["person_id"].to_pylist() == TWINS
@@ -152,11 +136,11 @@ def test_people_whose_ids_share_a_hash_have_accounts_of_their_own(threads: int) 
 
 def test_settlements_of_one_person_whose_ids_share_a_hash_are_no_duplicates() -> None:
     """Equality of hashes is confirmed on the bytes; on a tie of times, ids go by their bytes."""
-    result = settle(ledger(person_id=["P"] * 12, settlement_id=TWINS))
+    result = settle(ledgers.bills(person_id=["P"] * 12, settlement_id=TWINS))
     assert set(result.table["status"].to_pylist()) == {"SETTLED"}
-    doubled = settle(ledger(person_id=["P"] * 4, settlement_id=[*TWINS[:3], TWINS[1]]))
+    doubled = settle(ledgers.bills(person_id=["P"] * 4, settlement_id=[*TWINS[:3], TWINS[1]]))
     assert doubled.table["status"].to_pylist() == ["SETTLED", "DUPLICATE_SETTLEMENT", "SETTLED", "DUPLICATE_SETTLEMENT"]
-    at_once = settle(ledger(person_id=["P"] * 12, settlement_id=TWINS, settled_at=[datetime(2019, 3, 1)] * 12))
+    at_once = settle(ledgers.bills(person_id=["P"] * 12, settlement_id=TWINS, settled_at=[datetime(2019, 3, 1)] * 12))
     paid = at_once.table["catastrophic_paid"].to_pylist()
     assert paid.index(7_200) == TWINS.index(min(TWINS, key=str.encode))
 
@@ -164,7 +148,7 @@ def test_settlements_of_one_person_whose_ids_share_a_hash_are_no_duplicates() ->
 def test_a_reversal_finds_its_original_among_ids_that_share_a_hash() -> None:
     """The first bill is paid 7,200 and the second 18,000: taking back the second takes back 18,000."""
     fees = ["30000", "30000", "-30000"]
-    table = ledger(
+    table = ledgers.bills(
         person_id=["P"] * 3, settlement_id=TWINS[:3], reverses=[None, None, TWINS[1]], total_fee=fees, eligible_fee=fees
     )
     assert settle(table).table["catastrophic_paid"].to_pylist() == [7_200, 18_000, -18_000]
@@ -177,5 +161,5 @@ def test_a_null_settlement_id_is_no_duplicate_whatever_its_slot_holds() -> None:
     offsets = np.array([0, 2, 4], dtype=np.int32)
     buffers = [pa.py_buffer(bytes([0b01])), pa.py_buffer(offsets), pa.py_buffer(b"S1S1")]
     ids = pa.Array.from_buffers(pa.string(), 2, buffers)
-    result = settle(ledger(person_id=["P", "P"], settlement_id=ids))
+    result = settle(ledgers.bills(person_id=["P", "P"], settlement_id=ids))
     assert result.table["status"].to_pylist() == ["SETTLED", "MISSING_VALUE"]
