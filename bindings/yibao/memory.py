@@ -29,7 +29,7 @@ def words(count: int) -> NDArray[np.int64]:
 
 
 def give_back() -> None:
-    """Give memory that nothing holds any more back to the system: results hold each other in circles until they are collected."""
+    """Give memory that nothing holds any more back to the system."""
     gc.collect()
     pa.default_memory_pool().release_unused()
 

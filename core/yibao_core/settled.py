@@ -3,7 +3,7 @@
 What many callers never look at (personal shares, payments that stand as recorded, groups by row) is made when it is asked for.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import NamedTuple
 
@@ -70,18 +70,8 @@ class Settled:
     @cached_property
     def paid_fen(self) -> Mapping[str, Fen]:
         """Payments (fen) by layer, for those that are computed or recorded anywhere."""
-        return _Paid(
-            self._paid, [name for name, on in zip(LAYERS, self._book.active, strict=True) if on], self._recorded
-        )
-
-    def _recorded(self, layer: str) -> Fen:
-        """Return a layer's payments where it is computed for nobody but in full records: as the ledger has them."""
-        if self._full.rows is None:
-            return self._full.paid_fen[layer]
-        amounts = self._columns.amounts(f"{layer}_paid")[self._first :]
-        paid = np.where(amounts == NULL_FEN, 0, amounts) if len(amounts) else np.zeros(len(self.status), dtype=np.int64)
-        paid[self._full.rows] = self._full.paid_fen[layer]
-        return paid
+        layers = [name for name, on in zip(LAYERS, self._book.active, strict=True) if on]
+        return _Paid(self._paid, layers, self._columns, self._first, self._full)
 
     @cached_property
     def personal_fen(self) -> Fen:
@@ -167,17 +157,34 @@ class Settled:
 
 
 class _Paid(Mapping[str, Fen]):
-    """Payments by layer; those that stand as recorded are read when they are asked for."""
+    """Payments by layer; those that stand as recorded are read when they are asked for.
 
-    def __init__(self, made: Mapping[str, Fen], layers: list[str], read: Callable[[str], Fen]) -> None:
-        self._made, self._layers, self._read = dict(made), layers, read
+    It knows nothing of who made it: results that held each other in a circle would stay until the garbage collector
+    comes, and the next run would ask the system for new memory.
+    """
+
+    def __init__(
+        self, made: Mapping[str, Fen], layers: list[str], columns: Columns, history_rows: int, full: FullRows
+    ) -> None:
+        self._made, self._layers = dict(made), layers
+        self._columns, self._first, self._full = columns, history_rows, full
 
     def __getitem__(self, layer: str) -> Fen:
         if layer not in self._layers:
             raise KeyError(layer)
         if layer not in self._made:
-            self._made[layer] = self._read(layer)
+            self._made[layer] = self._recorded(layer)
         return self._made[layer]
+
+    def _recorded(self, layer: str) -> Fen:
+        """Return a layer's payments where it is computed for nobody but in full records: as the ledger has them."""
+        if self._full.rows is None:
+            return self._full.paid_fen[layer]
+        amounts = self._columns.amounts(f"{layer}_paid")[self._first :]
+        rows = len(self._columns.person) - self._first
+        paid = np.where(amounts == NULL_FEN, 0, amounts) if len(amounts) else np.zeros(rows, dtype=np.int64)
+        paid[self._full.rows] = self._full.paid_fen[layer]
+        return paid
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._layers)
