@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ import agreement_runs
 import ledgers
 import yibao
 from yibao import bulk, bulk_parts, merging, outputs
+from yibao.in_turn import in_turn
 from yibao.memory import limit_bytes
 from yibao.sources import as_source
 
@@ -256,3 +259,54 @@ def test_words_stand_in_the_order_in_which_they_come() -> None:
         array = outputs.canonical(pa.table({"word": column})).column(0).chunk(0)
         assert array.to_pylist() == whole.to_pylist()
         assert array.dictionary.to_pylist() == ["b", "a"]
+
+
+def test_a_written_table_is_read_as_it_was_whoever_reads_it(tmp_path: Path) -> None:
+    """Decimals stand in the file as integers, made of 8 bytes; the types that are read are those of the table."""
+    amounts = [Decimal("1.10"), None, Decimal("-3.00")]
+    table = pa.table(
+        {
+            "short": pa.array(amounts, pa.decimal128(18, 2)),
+            "long": pa.array(amounts, pa.decimal128(38, 2)),
+            "own": pa.array(amounts, pa.decimal64(18, 2)),
+            "word": pa.array(["a", None, "b"]).dictionary_encode(),
+            "text": ["x", "y", None],
+            "moment": pa.array([1, None, 3], pa.timestamp("us", "Asia/Shanghai")),
+            "number": pa.array([2**62, -(2**62), None]),
+            "yes": [True, None, False],
+        }
+    )
+    twice = table.append_column("again", table["short"])
+    path = tmp_path / "table.parquet"
+    for written_table in (table, table.slice(1), table.slice(0, 0), pa.concat_tables([table, table]), twice):
+        outputs.write_parquet(written_table, path)
+        read = pq.read_table(path)
+        assert read.schema.equals(written_table.schema)
+        assert read.equals(written_table)
+    duckdb = pytest.importorskip("duckdb")
+    shown = duckdb.sql(f"select short, long, own, number, again from '{path}' order by number").fetchall()
+    assert shown == [
+        (None, None, None, -(2**62), None),
+        (*[amounts[0]] * 3, 2**62, amounts[0]),
+        (*[amounts[2]] * 3, None, amounts[2]),
+    ]
+
+
+def test_work_done_ahead_comes_in_its_turn_and_stops_where_it_fails() -> None:
+    begun: list[int] = []
+
+    def halved(number: int) -> int:
+        begun.append(number)
+        if number == 3:
+            raise ValueError("odd")
+        time.sleep(0.02 if number % 2 else 0)
+        return number // 2
+
+    for threads in (1, 2, 5):
+        assert list(in_turn(threads, halved, [8, 1, 6, 5])) == [4, 0, 3, 2]
+    begun.clear()
+    results = in_turn(2, halved, [4, 3, 2, 8, 10, 12, 14, 16])
+    assert next(results) == 2
+    with pytest.raises(ValueError, match="odd"):
+        list(results)
+    assert len(begun) < 8

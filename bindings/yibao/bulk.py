@@ -4,9 +4,7 @@ What fits the memory is settled at once. What does not is sorted by person into 
 people is settled by itself, and the ledger is read once more in its own order, each row with its results from its part.
 """
 
-from collections import deque
 from collections.abc import Callable, Collection, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from os import PathLike
 from pathlib import Path
@@ -16,6 +14,7 @@ import pyarrow as pa
 
 from yibao.balances import Balances
 from yibao.bulk_parts import Parts, fits, once_only
+from yibao.in_turn import in_turn
 from yibao.lacks import Lacks
 from yibao.ledger import ColumnMap, Ledger, with_names
 from yibao.memory import give_back, limit_bytes
@@ -32,7 +31,8 @@ from yibao.sources import Source, as_source
 from yibao.summaries import added_up
 from yibao_core.threads import threads_to_use
 
-RunPart = Callable[[pa.Table, Beside, Lacks | None], Outcome]
+RunPart = Callable[[pa.Table, Beside, Lacks | None, int], Outcome]
+"""Runs a ledger, or a part of whole people of one, on so many threads."""
 
 
 class Written(NamedTuple):
@@ -55,6 +55,15 @@ class _Run(NamedTuple):
     strict: bool
 
 
+class _PartSaid(NamedTuple):
+    """What a part says beside its rows and tables."""
+
+    summary: dict[str, Any]
+    named_rows: dict[str, Any]
+    labels: Labels
+    text_people: bool
+
+
 def settle_files(
     settling: Settling,
     ledger: Any,
@@ -75,8 +84,9 @@ def settle_files(
         if beside.roster is not None:
             Roster(beside.roster, settling.roster_mode)
 
-    def run(table: pa.Table, part: Beside, lacks: Lacks | None) -> Outcome:
-        return settle_outcome(settling.settle(table, part, None if lacks is None else accounts(), lacks))
+    def run(table: pa.Table, part: Beside, lacks: Lacks | None, threads: int) -> Outcome:
+        own = settling._replace(threads=threads)
+        return settle_outcome(own.settle(table, part, None if lacks is None else accounts(), lacks))
 
     own = _Run(run, check, settling.columns, threads_to_use(settling.threads), False, settling.money, strict)
     return _write(own, ledger, beside, out, memory_limit, written)
@@ -97,8 +107,8 @@ def reaccount_files(
         if beside.roster is not None:
             Roster(beside.roster, job.roster_mode)
 
-    def run(table: pa.Table, part: Beside, lacks: Lacks | None) -> Outcome:
-        return reaccount_outcome(job.reaccount(table, part, lacks), part.roster is not None)
+    def run(table: pa.Table, part: Beside, lacks: Lacks | None, threads: int) -> Outcome:
+        return reaccount_outcome(job._replace(threads=threads).reaccount(table, part, lacks), part.roster is not None)
 
     own = _Run(run, check, job.columns, threads_to_use(job.threads), True, job.money, False)
     return _write(own, ledger, beside, out, memory_limit, written)
@@ -120,7 +130,7 @@ def _write(
 
 def _at_once(run: _Run, source: Source, beside: Beside, writer: Writer, written: Written) -> dict[str, Any]:
     table = source.table()
-    outcome = run.run(table, beside, None)
+    outcome = run.run(table, beside, None, run.threads)
     if run.strict and len(outcome.tables["rejects"].table):
         raise_first(outcome.tables["rejects"].table)
     stretches = (
@@ -140,30 +150,29 @@ def _in_parts(
 ) -> dict[str, Any]:
     nothing = Beside(*(table if table is None else table.slice(0, 0) for table in beside))
     run.check()
-    run.run(source.schema.empty_table(), nothing, Lacks())  # a ledger that is none is refused before any work
-    parts = Parts(source, beside, run.columns, scratch, limit, None if run.reaccounts else asked_of)
-    merging, lacks = Merging(scratch), Lacks()
-    summaries: list[dict[str, Any]] = []
-    named: list[dict[str, Any]] = []
-    first: Outcome | None = None
-    for number in range(parts.count):
+    lacks = Lacks()
+    example = run.run(source.schema.empty_table(), nothing, lacks, 1)  # refuses what is no ledger before any work
+    parts = Parts(source, beside, run.columns, scratch, limit, run.threads, None if run.reaccounts else asked_of)
+    merging = Merging(scratch)
+
+    def settle(number: int) -> _PartSaid:
+        """Settle a part on this thread alone: so is what kernels do not do, and threads wait for each other less often."""
         part = parts.read(number)
-        outcome = run.run(part.ledger, part.beside, lacks)
+        outcome = run.run(part.ledger, part.beside, lacks, 1)
         parts.keep(number, outcome.results)
         for name, sorted_table in outcome.tables.items():
-            merging.add(name, part.shown(name, sorted_table.table), part.keys(sorted_table))
-        summaries.append(outcome.summary)
-        named.append({name: part.ledger_rows[rows] for name, rows in outcome.named_rows.items()})
-        first = first or outcome._replace(results=outcome.results.nothing(), tables={})
-        del part, outcome
-        give_back()
+            merging.add(name, number, part.shown(name, sorted_table.table), part.keys(sorted_table))
+        named = {name: part.ledger_rows[rows] for name, rows in outcome.named_rows.items()}
+        return _PartSaid(outcome.summary, named, outcome.labels, outcome.text_people)
+
+    said = list(in_turn(run.threads, settle, range(parts.count)))
+    give_back()
     lacks.refuse()
-    assert first is not None
     if run.strict:
         rejects = pa.concat_tables(merging.merged("rejects"))
         if len(rejects):
             raise_first(rejects)
-        merging.add("rejects", rejects, rejects["row"].to_numpy())
+        merging.add("rejects", 0, rejects, rejects["row"].to_numpy())
     for name in merging.names:
         writer.whole(name, merging.merged(name))
     if run.reaccounts:
@@ -171,8 +180,8 @@ def _in_parts(
             "transfers", ["transfer_id", "payee_kind", "payee_id", money_name("amount", run.money)]
         )
         writer.whole("payment_orders", iter([orders_of(transfers, run.money)]))
-    _write_rows(run, parts.stretches(first.results), first.labels, first.text_people, writer, written)
-    return added_up(summaries, named, first.labels.policies)
+    _write_rows(run, parts.stretches(example.results), said[0].labels, said[0].text_people, writer, written)
+    return added_up([part.summary for part in said], [part.named_rows for part in said], said[0].labels.policies)
 
 
 def _write_rows(
@@ -183,23 +192,13 @@ def _write_rows(
     writer: Writer,
     written: Written,
 ) -> None:
-    """Write the tables by row, a stretch of the ledger on each thread; no more of them are in memory than there are threads."""
+    """Write the tables by row, a stretch of the ledger on each thread."""
 
-    def write(index: int, ledger: pa.Table, results: RowResults) -> None:
-        table = settled_table(ledger, results, labels)
-        writer.part("settled", index, with_names(table, written.write_columns))
+    def write(numbered: tuple[int, tuple[pa.Table, RowResults]]) -> None:
+        index, (ledger, results) = numbered
+        writer.part("settled", index, with_names(settled_table(ledger, results, labels), written.write_columns))
         if run.reaccounts:
             writer.part("deltas", index, deltas_part(Ledger(ledger, run.columns), results, text_people, labels))
 
-    if run.threads == 1:
-        for index, stretch in enumerate(stretches):
-            write(index, *stretch)
-        return
-    waiting: deque[Future[None]] = deque()
-    with ThreadPoolExecutor(run.threads) as pool:
-        for index, stretch in enumerate(stretches):
-            waiting.append(pool.submit(write, index, *stretch))
-            if len(waiting) >= run.threads:
-                waiting.popleft().result()
-        for future in waiting:
-            future.result()
+    for _ in in_turn(run.threads, write, enumerate(stretches)):
+        pass

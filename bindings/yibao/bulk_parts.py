@@ -9,6 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from yibao.ids import read_ids
+from yibao.in_turn import in_turn
 from yibao.ledger import KNOWN, ColumnMap, Ledger
 from yibao.outcomes import Keys, Sorted
 from yibao.outputs import PART_ROWS
@@ -96,9 +97,11 @@ class Parts:
         columns: ColumnMap,
         directory: Path,
         limit: int,
+        threads: int,
         asked: Callable[[Ledger, Ledger], NDArray[np.bool_]] | None = None,
     ) -> None:
-        """Sort the ledger by person to files in `directory`. `asked`: which rows of a history matter to a ledger, if not all.
+        """Sort the ledger by person to files in `directory`. `threads`: so many parts are in memory at once. `asked`: which
+        rows of a history matter to a ledger, if not all.
 
         LedgerError where the ledger has no person ids, or a file is damaged.
         """
@@ -109,7 +112,7 @@ class Parts:
             raise LedgerError(faults)
         wanted = {shape.name(column) for column in KNOWN if shape.has(column)} | set(_SETTLED_NAMES)
         own: list[str] = [name for name in map(str, source.schema.names) if name in wanted]
-        self.count = part_count(_needed(source, own), limit)
+        self.count = part_count(threads * _needed(source, own), limit)
         self._source, self._beside = source, beside
         people = {name: _people(table, columns) for name, table in beside._asdict().items() if table is not None}
         ids = [_people(shape.table, columns), *people.values()]
@@ -119,12 +122,16 @@ class Parts:
         self._stored = Stored(directory, self.count)
         self._of_row = directory / "parts"
         self.rows = 0
+
+        def parted(begin: int, batch: pa.RecordBatch) -> tuple[NDArray[np.uint16], list[pa.RecordBatch]]:
+            parts = parts_of(_people(pa.Table.from_batches([batch]), columns), as_text, self.count)
+            return parts, self._spool.parted(batch, parts, begin)
+
         with self._of_row.open("wb") as file:
-            for batch in source.batches(own):
-                parts = parts_of(_people(pa.Table.from_batches([batch]), columns), as_text, self.count)
-                self._spool.write(batch, parts, self.rows)
+            for parts, batches in in_turn(threads, lambda each: parted(*each), _numbered(source.batches(own))):
+                self._spool.write(batches)
                 parts.tofile(file)
-                self.rows += batch.num_rows
+                self.rows += len(parts)
         self._spool.close()
 
     def read(self, number: int) -> Part:
@@ -164,6 +171,14 @@ class Parts:
 
 def _people(table: pa.Table, columns: ColumnMap) -> pa.ChunkedArray:
     return read_ids(Ledger(table, columns).column("person_id"), "person_id")[0]
+
+
+def _numbered(batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """Yield batches with the row that each begins at."""
+    begin = 0
+    for batch in batches:
+        yield begin, batch
+        begin += batch.num_rows
 
 
 def _stretched(source: Source) -> Iterator[pa.Table]:

@@ -1,5 +1,7 @@
 """What a run lacks as a whole: parameters, columns, a word about recorded payments. Added up where it runs in parts."""
 
+from threading import Lock
+
 import numpy as np
 
 from yibao.columns import Prepared
@@ -21,17 +23,23 @@ class Lacks:
         self._counters = np.zeros(0, dtype=np.int64)
         self._births = 0
         self._unplaced = dict.fromkeys(PLACED_BY, 0)
+        self._noting = Lock()
 
     def note(self, plan: CompiledBook, prepared: Prepared, settled: Settled) -> None:
-        """Add what the rows of a run lack."""
-        self._plan = plan
-        self._counters = settled.counters + (self._counters if len(self._counters) else 0)
-        if "birth_date" not in prepared.present:
-            self._births += int((settled.status == RowStatus.BIRTH_DATE_MISSING).sum())
+        """Add what the rows of a run lack; runs may end at once."""
+        births = 0 if "birth_date" in prepared.present else int((settled.status == RowStatus.BIRTH_DATE_MISSING).sum())
         missing = settled.status == RowStatus.MISSING_VALUE
-        for name, need in PLACED_BY.items():
-            if name not in prepared.present and missing.any():
-                self._unplaced[name] += int((missing & (settled.flags >> UNPLACED_SHIFT & need != 0)).sum())
+        unplaced = {
+            name: int((missing & (settled.flags >> UNPLACED_SHIFT & need != 0)).sum())
+            for name, need in PLACED_BY.items()
+            if name not in prepared.present and missing.any()
+        }
+        with self._noting:
+            self._plan = plan
+            self._counters = settled.counters + (self._counters if len(self._counters) else 0)
+            self._births += births
+            for name, rows in unplaced.items():
+                self._unplaced[name] += rows
 
     def refuse(self) -> None:
         """Raise ParameterError, LedgerError or RecordedAfterChangeError where a noted run may not stand."""

@@ -5,7 +5,6 @@ pool is the process's own (`pyarrow.default_memory_pool()`); `release_unused()` 
 How much a run may take is decided here, too.
 """
 
-import gc
 import os
 import re
 from pathlib import Path
@@ -30,7 +29,6 @@ def words(count: int) -> NDArray[np.int64]:
 
 def give_back() -> None:
     """Give memory that nothing holds any more back to the system."""
-    gc.collect()
     pa.default_memory_pool().release_unused()
 
 

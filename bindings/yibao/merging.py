@@ -17,15 +17,15 @@ class Merging:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._kept: dict[str, list[tuple[Path, Keys]]] = {}
+        self._kept: dict[str, dict[int, tuple[Path, Keys]]] = {}
 
-    def add(self, name: str, table: pa.Table, keys: Keys) -> None:
-        """Keep a part of a table whose rows stand in the order of their keys; equal keys never come from two parts."""
-        kept = self._kept.setdefault(name, [])
-        path = self._directory / f"{name}-{len(kept):04}.arrow"
+    def add(self, name: str, part: int, table: pa.Table, keys: Keys) -> None:
+        """Keep a part of a table whose rows stand in the order of their keys; equal keys never come from two parts.
+        Several threads may add parts at once."""
+        path = self._directory / f"{name}-{part:04}.arrow"
         with pa.ipc.new_file(str(path), table.schema) as writer:
             writer.write_table(table)
-        kept.append((path, keys))
+        self._kept.setdefault(name, {})[part] = (path, keys)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -33,7 +33,7 @@ class Merging:
 
     def merged(self, name: str) -> Iterator[pa.Table]:
         """Yield the rows of all parts in the order of their keys, piece by piece; their files go away."""
-        kept = self._kept.pop(name)
+        kept = [own for _, own in sorted(self._kept.pop(name).items())]
         tables = [_mapped(path) for path, _ in kept]
         part = np.repeat(np.arange(len(kept), dtype=np.uint16), [len(keys) for _, keys in kept])
         part = part[np.argsort(np.concatenate([keys for _, keys in kept]), kind="stable")]

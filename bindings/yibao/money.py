@@ -167,6 +167,22 @@ def from_fen(
     return pa.Array.from_buffers(pa.decimal128(18, 2), len(amounts), [validity, pa.py_buffer(pairs)], nulls)
 
 
+def narrow_type(kind: pa.DataType) -> pa.DataType:
+    """Return the type in which decimals of at most 18 digits take 8 bytes; other types as they are."""
+    return pa.decimal64(kind.precision, kind.scale) if pa.types.is_decimal128(kind) and kind.precision <= 18 else kind
+
+
+def narrow(array: pa.Array) -> pa.Array:
+    """Return an array in its `narrow_type`; the validity of its cells is not copied."""
+    kind = narrow_type(array.type)
+    if kind == array.type:
+        return array
+    validity, pairs = array.buffers()
+    low = memory.words(array.offset + len(array))
+    low[:] = np.frombuffer(pairs, dtype=np.int64)[: 2 * len(low) : 2]
+    return pa.Array.from_buffers(kind, len(array), [validity, pa.py_buffer(low)], array.null_count, array.offset)
+
+
 def money_name(name: str, money: str) -> str:
     """Return what a column of results is called in this type of money: integers carry their unit."""
     return f"{name}_fen" if money == "int64_fen" else name

@@ -16,7 +16,7 @@ from yibao.dates import to_days, to_moments
 from yibao.ids import mask_id, read_ids, taken
 from yibao.ledger import IDS, MONEY, PAID, REQUIRED, UNITED, Ledger
 from yibao.money import from_fen, to_fen, yuan
-from yibao.settled_rows import Labels, RowResults, labels_of, row_results, settled_table
+from yibao.settled_rows import Labels, RowResults, flag_sets, labels_of, row_results, settled_table
 from yibao.stays import PLACED_BY, deductible_faults, level_codes
 from yibao_core.accumulators import GROUP_BALANCES, GROUP_BEGAN, GROUP_ID_ROW, GROUP_KEY, GROUP_ROWS
 from yibao_core.claim import COUNT_STALE_ROWS
@@ -196,7 +196,7 @@ class LedgerResult:
             "settled": int(settled.sum()),
             "rejected": int((~settled).sum()),
             "rejects": {RowStatus(int(code)).name: int(count) for code, count in zip(codes, counts, strict=True)},
-            "flags": {name: int((flags[settled] >> bit & 1).sum()) for bit, name in enumerate(FLAGS)},
+            "flags": _flag_counts(flags, status),
             "paid": paid,
             "personal_paid": str(yuan(self._settled.personal_fen.sum())),
             "total_fee": str(yuan(total[settled].sum())),
@@ -338,3 +338,10 @@ class LedgerResult:
         unread = level_codes(cells, name) < 0 if name == "hospital_level" else region_codes(cells, name) == 0
         asked: NDArray[np.bool_] = self._settled.flags[rows] >> UNPLACED_SHIFT & PLACED_BY[name] != 0
         return unread & asked
+
+
+def _flag_counts(flags: NDArray[np.int16], status: NDArray[np.int8]) -> dict[str, int]:
+    """Return how many settled rows carry each flag."""
+    sets = flag_sets(flags, status != 0)
+    carried = np.arange(len(sets))
+    return {name: int(sets[carried >> bit & 1 == 1].sum()) for bit, name in enumerate(FLAGS)}

@@ -1,6 +1,6 @@
 """The tables that have a row for each row of the ledger, made for any stretch of it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -64,11 +64,6 @@ class RowResults(NamedTuple):
         own = {name: column[lo:hi] for name, column in self._asdict().items() if name != "paid"}
         return self._replace(**own, paid={layer: amounts[lo:hi] for layer, amounts in self.paid.items()})
 
-    def nothing(self) -> "RowResults":
-        """Return the results of no rows, of the same run; they hold nothing of it."""
-        own = {name: column[:0].copy() for name, column in self._asdict().items() if name != "paid"}
-        return self._replace(**own, paid={layer: amounts[:0].copy() for layer, amounts in self.paid.items()})
-
 
 def row_results(settled: Settled, prepared: Prepared, with_category: bool) -> RowResults:
     """Return the results of all rows of a run."""
@@ -131,16 +126,20 @@ def deltas_table(
     labels: Labels,
 ) -> pa.Table:
     """Return the differences of some rows: `rows` of the ids, of which `changed` have `deltas` and the others none."""
-    place = np.searchsorted(rows, changed)
-    columns: dict[str, Any] = {
-        "settlement_id": settlement_ids.take(pa.array(rows)),
-        "person_id": person_ids.take(pa.array(rows)),
-    }
+    all_rows = len(rows) == len(settlement_ids)
+    place = changed if all_rows else np.searchsorted(rows, changed)
+    columns: dict[str, Any] = {"settlement_id": settlement_ids, "person_id": person_ids}
+    if not all_rows:
+        columns = {name: ids.take(pa.array(rows)) for name, ids in columns.items()}
+    nothing = from_fen(np.zeros(len(rows), dtype=np.int64), labels.money)  # one column for all that has not changed
     named = [*zip((f"{layer}_delta" for layer in LAYERS), deltas.layers, strict=True)]
     for name, amounts in [*named, ("personal_delta", deltas.personal), ("unrouted_delta", deltas.unrouted)]:
-        column = np.zeros(len(rows), dtype=np.int64)
-        column[place] = amounts
-        columns[money_name(name, labels.money)] = from_fen(column, labels.money)
+        new = nothing
+        if amounts.any():
+            column = np.zeros(len(rows), dtype=np.int64)
+            column[place] = amounts
+            new = from_fen(column, labels.money)
+        columns[money_name(name, labels.money)] = new
     return pa.table(columns)
 
 
@@ -172,27 +171,31 @@ def _fen_at(ledger: Ledger, name: str, rows: Fen) -> Fen:
     return to_fen(pa.chunked_array([taken(ledger.column(name), rows)]), own)
 
 
+def flag_sets(flags: NDArray[Any], rejected: NDArray[np.bool_]) -> Fen:
+    """Return how many rows carry each set of flags; rejected rows carry none."""
+    sets = np.zeros(FLAG_BITS + 1, dtype=np.int64)
+    for own in _own_flags(flags, rejected):
+        sets += np.bincount(own, minlength=len(sets))
+    return sets
+
+
 def flag_texts(flags: NDArray[Any], rejected: NDArray[np.bool_]) -> pa.Array:
-    """Return sets of flags as text: names in alphabetical order, joined by `;`. Rejected rows have none.
-
-    Block by block: what is only needed on the way stays in the cache, and asks the system for no memory.
-    """
-    sets = np.zeros(FLAG_BITS + 1, dtype=bool)
-    blocks = range(0, len(flags), _BLOCK_ROWS)
-
-    def own(begin: int) -> NDArray[Any]:
-        end = begin + _BLOCK_ROWS
-        return np.where(rejected[begin:end], 0, flags[begin:end])
-
-    for begin in blocks:
-        sets |= np.bincount(own(begin), minlength=len(sets)) > 0
-    found = np.flatnonzero(sets)
+    """Return sets of flags as text: names in alphabetical order, joined by `;`. Rejected rows have none."""
+    sets = flag_sets(flags, rejected) > 0
     place = np.cumsum(sets, dtype=np.int32) - 1
     index = memory.words((len(flags) + 1) // 2).view(np.int32)[: len(flags)]
-    for begin in blocks:
-        np.take(place, own(begin), out=index[begin : begin + _BLOCK_ROWS], mode="clip")
-    names = [";".join(name for bit, name in enumerate(FLAGS) if int(flag) >> bit & 1) for flag in found]
+    for begin, own in zip(range(0, len(flags), _BLOCK_ROWS), _own_flags(flags, rejected), strict=True):
+        np.take(place, own, out=index[begin : begin + _BLOCK_ROWS], mode="clip")
+    names = [";".join(name for bit, name in enumerate(FLAGS) if int(flag) >> bit & 1) for flag in np.flatnonzero(sets)]
     return pa.DictionaryArray.from_arrays(pa.array(index), pa.array(names, pa.string()))
+
+
+def _own_flags(flags: NDArray[Any], rejected: NDArray[np.bool_]) -> Iterator[NDArray[Any]]:
+    """Yield the flags of settled rows, 0 for rejected ones, block by block: what is only needed on the way stays in the cache,
+    and asks the system for no memory."""
+    for begin in range(0, len(flags), _BLOCK_ROWS):
+        end = begin + _BLOCK_ROWS
+        yield np.where(rejected[begin:end], 0, flags[begin:end])
 
 
 def with_recorded(table: pa.Table, new: dict[str, Any]) -> pa.Table:

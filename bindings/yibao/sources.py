@@ -12,11 +12,11 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from yibao.files import Batches, csv_batches, kind_of, read_table
+from yibao.files import Batches, check_cells, csv_batches, kind_of, read_table
 from yibao.ledger import as_table, without_views
 from yibao_core.errors import LedgerError
 
-BATCH_ROWS = 1 << 18
+BATCH_ROWS = 1 << 19
 _SAMPLE_ROWS = 10_000
 _PARTS = "*.parquet"
 
@@ -32,9 +32,11 @@ class Source:
         rows: int | None,
         table: Callable[[], pa.Table] | None = None,
         paths: Sequence[Path] = (),
+        decoded: bool = False,
     ) -> None:
         """`batches` gives them with only some columns where these are named; `rows`: None where only reading tells;
-        `table`: how to have everything at once, where there is a better way than its batches."""
+        `table`: how to have everything at once, where there is a better way than its batches; `decoded`: as for
+        `check_cells`."""
         doubled = sorted({column for column in schema.names if schema.names.count(column) > 1})
         if doubled:
             raise LedgerError(
@@ -46,12 +48,13 @@ class Source:
         self.paths = tuple(paths)
         self._batches = batches
         self._table = table
+        self._decoded = decoded
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """Yield the ledger's batches, with only some columns where these are named. LedgerError where a file is damaged."""
         try:
             for batch in self._batches(columns):
-                batch.validate(full=True)  # kernels read the buffers as they are: a broken file must stop here
+                check_cells(batch, self._decoded)
                 for begin in range(0, batch.num_rows, BATCH_ROWS):
                     (part,) = without_views(pa.Table.from_batches([batch.slice(begin, BATCH_ROWS)])).to_batches()
                     yield part
@@ -121,7 +124,7 @@ def _of_path(path: Path) -> Source:
             return _of_parquet(str(path), [path])
         if kind == "csv":
             schema, batches = csv_batches(path)
-            return Source(str(path), schema, batches, None, lambda: read_table(path), [path])
+            return Source(str(path), schema, batches, None, lambda: read_table(path), [path], decoded=True)
         return _of_ipc(path, kind)
     except OSError as error:
         raise LedgerError(f"{path}: expected a readable file, got: {error.strerror or error}") from None
@@ -149,7 +152,7 @@ def _of_parquet(name: str, paths: Sequence[Path]) -> Source:
     def table() -> pa.Table:
         return pa.concat_tables([read_table(path) for path in paths])
 
-    return Source(name, schema, batches, rows, table, paths)
+    return Source(name, schema, batches, rows, table, paths, decoded=True)
 
 
 def _of_ipc(path: Path, kind: str) -> Source:

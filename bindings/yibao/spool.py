@@ -1,6 +1,7 @@
 """Rows on disk while they are sorted by person: the ledger in parts of whole people, and what was settled of each part."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from yibao import memory
-from yibao.ids import text_buffers, words
+from yibao.ids import one_chunk, text_buffers, words
+from yibao.money import narrow, narrow_type
 from yibao.sources import Source
 from yibao_core.plain import MIX_BITS, mix_people
 from yibao_core.texts import HASH_BITS, hashes_of
@@ -38,23 +40,30 @@ def parts_of(person_ids: pa.ChunkedArray, as_text: bool, parts: int) -> NDArray[
 
 
 class Spool:
-    """A table in parts: rows come batch by batch, each part is read as a whole."""
+    """A table in parts: rows come batch by batch, each part is read as a whole, its decimals in 8 bytes where they fit."""
 
     def __init__(self, directory: Path, name: str, schema: pa.Schema, parts: int) -> None:
-        self.schema = schema.append(pa.field(ROW, pa.int64()))
+        self.schema = pa.schema(
+            [*(field.with_type(narrow_type(field.type)) for field in schema), pa.field(ROW, pa.int64())]
+        )
+        self._narrow = self.schema.remove(len(schema))
         self._paths = [directory / f"{name}-{part:04}.arrows" for part in range(parts)]
         self._writers = [pa.ipc.new_stream(str(path), self.schema, options=_OPTIONS) for path in self._paths]
 
-    def write(self, batch: pa.RecordBatch, parts: NDArray[np.uint16], first_row: int) -> None:
-        """Add a batch's rows, `first_row` the first of them, each to its part."""
+    def parted(self, batch: pa.RecordBatch, parts: NDArray[np.uint16], first_row: int) -> list[pa.RecordBatch]:
+        """Return a batch's rows, `first_row` the first of them, for each part those that go to it; several threads may ask."""
         order = np.argsort(parts, kind="stable")
         rows = pa.array(order + first_row)
-        ordered = pa.RecordBatch.from_arrays([*batch.take(pa.array(order)).columns, rows], schema=self.schema)
-        counts = np.bincount(parts, minlength=len(self._writers))
-        ends = np.cumsum(counts)
-        for part in np.flatnonzero(counts):
-            count = int(counts[part])
-            self._writers[part].write_batch(ordered.slice(int(ends[part]) - count, count))
+        own = pa.RecordBatch.from_arrays([narrow(column) for column in batch.columns], schema=self._narrow)
+        ordered = pa.RecordBatch.from_arrays([*own.take(pa.array(order)).columns, rows], schema=self.schema)
+        ends = np.cumsum(np.bincount(parts, minlength=len(self._writers))).tolist()
+        return [ordered.slice(begin, end - begin) for begin, end in pairwise([0, *ends])]
+
+    def write(self, parted: Sequence[pa.RecordBatch]) -> None:
+        """Add the rows of a batch, each to its part."""
+        for writer, batch in zip(self._writers, parted, strict=True):
+            if batch.num_rows:
+                writer.write_batch(batch)
 
     def close(self) -> None:
         for writer in self._writers:
@@ -63,10 +72,14 @@ class Spool:
     def read(self, part: int) -> tuple[pa.Table, NDArray[np.int64]]:
         """Return a part's rows in their order, and which rows of the whole they are; its file goes away."""
         with pa.OSFile(str(self._paths[part])) as file:
-            table = pa.ipc.open_stream(file).read_all()
+            columns = pa.ipc.open_stream(file).read_all().columns
         self._paths[part].unlink()
-        rows = words(table.column(ROW))
-        return table.drop_columns([ROW]).combine_chunks(), rows
+        for index, column in enumerate(columns):  # one by one: the pieces of each go away as soon as it is whole
+            columns[index] = one_chunk(column)
+            del column
+        memory.give_back()  # the pieces: what is made of the part is of other sizes and would be new memory
+        rows = words(columns.pop())
+        return pa.Table.from_arrays(columns, names=self.schema.names[:-1]), rows
 
 
 class Stored:
