@@ -176,12 +176,16 @@ def _in_parts(
     for name in merging.names:
         writer.whole(name, merging.merged(name))
     if run.reaccounts:
-        transfers = writer.written(
-            "transfers", ["transfer_id", "payee_kind", "payee_id", money_name("amount", run.money)]
-        )
-        writer.whole("payment_orders", iter([orders_of(transfers, run.money)]))
+        _write_orders(run, writer)
+    give_back()
     _write_rows(run, parts.stretches(example.results), said[0].labels, said[0].text_people, writer, written)
     return added_up([part.summary for part in said], [part.named_rows for part in said], said[0].labels.policies)
+
+
+def _write_orders(run: _Run, writer: Writer) -> None:
+    """Write the payment orders: they are made of the transfers of all parts together."""
+    transfers = writer.written("transfers", ["transfer_id", "payee_kind", "payee_id", money_name("amount", run.money)])
+    writer.whole("payment_orders", iter([orders_of(transfers, run.money)]))
 
 
 def _write_rows(
