@@ -7,10 +7,12 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
 import yibao
+from yibao.money import MONEY_TYPES, from_fen, narrow, no_money
 
 
 def table(**columns: Any) -> pa.Table:
@@ -245,3 +247,20 @@ def test_one_claim_refuses_fen_that_are_no_integer_instead_of_leaving_them_out(a
     """Section 1: under <name>_fen an integer; nothing that the caller wrote may be dropped silently."""
     with pytest.raises(yibao.SettlementError, match="basic_paid_fen"):
         yibao.settle(CLAIM | {"basic_paid_fen": amount}, yibao.load_policy("weihai-2019"))
+
+
+@pytest.mark.parametrize("kind", MONEY_TYPES)
+def test_zeros_that_nobody_has_written_are_zeros(kind: str) -> None:
+    null = np.array([False, True, False])
+    for given in (None, null):
+        assert no_money(3, kind, given).equals(from_fen(np.zeros(3, dtype=np.int64), kind, given))
+
+
+def test_decimals_are_narrowed_without_a_change() -> None:
+    amounts = pa.array([Decimal("1.10"), None, Decimal("-9999999999999999.99"), Decimal("0.01")], pa.decimal128(18, 2))
+    for array in (amounts, amounts.slice(1), amounts.slice(1, 2), amounts.slice(4)):
+        short = narrow(array)
+        assert short.type == pa.decimal64(18, 2)
+        assert short.to_pylist() == array.to_pylist()
+    long = amounts.cast(pa.decimal128(19, 2))
+    assert narrow(long) is long

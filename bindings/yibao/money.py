@@ -15,7 +15,8 @@ from yibao_core.money import NOT_FEN, NULL_FEN, ROW_MAX_FEN
 
 _EXACT = Context(prec=40)  # whatever the caller's own context is
 FLOAT_TOLERANCE = 1e-4  # of a fen: what a sum of two-decimal floats may be off
-MONEY_TYPES = ("decimal128", "decimal64", "int64_fen")
+_ARROW_TYPES = {"decimal128": pa.decimal128(18, 2), "decimal64": pa.decimal64(18, 2), "int64_fen": pa.int64()}
+MONEY_TYPES = tuple(_ARROW_TYPES)
 _PLAIN = r"^[+-]?[0-9]{1,15}(\.[0-9]{1,2})?$"
 
 
@@ -152,19 +153,25 @@ def from_fen(
 ) -> pa.Array:
     """Return fen as an Arrow array of yuan with two decimals (or as int64 fen), null where `null` says so."""
     amounts = np.ascontiguousarray(amounts_fen, dtype=np.int64)
-    validity = None
-    nulls = 0
-    if null is not None and null.any():
-        validity = pa.py_buffer(np.packbits(~null, bitorder="little"))
-        nulls = int(null.sum())
-    if money == "int64_fen":
-        return pa.Array.from_buffers(pa.int64(), len(amounts), [validity, pa.py_buffer(amounts)], nulls)
-    if money == "decimal64":
-        return pa.Array.from_buffers(pa.decimal64(18, 2), len(amounts), [validity, pa.py_buffer(amounts)], nulls)
+    if money != "decimal128":
+        return _money_array(amounts, len(amounts), money, null)
     pairs = memory.words(2 * len(amounts)).reshape(-1, 2)
     pairs[:, 0] = amounts
     np.right_shift(amounts, 63, out=pairs[:, 1])
-    return pa.Array.from_buffers(pa.decimal128(18, 2), len(amounts), [validity, pa.py_buffer(pairs)], nulls)
+    return _money_array(pairs, len(amounts), money, null)
+
+
+def no_money(rows: int, money: str = "decimal128", null: NDArray[np.bool_] | None = None) -> pa.Array:
+    """Return so many zeros as `from_fen` would: of memory that nobody has written to, which the system has only one page of."""
+    return _money_array(np.zeros(2 * rows if money == "decimal128" else rows, dtype=np.int64), rows, money, null)
+
+
+def _money_array(words: NDArray[np.int64], rows: int, money: str, null: NDArray[np.bool_] | None) -> pa.Array:
+    validity, nulls = None, 0
+    if null is not None and null.any():
+        validity = pa.py_buffer(np.packbits(~null, bitorder="little"))
+        nulls = int(null.sum())
+    return pa.Array.from_buffers(_ARROW_TYPES[money], rows, [validity, pa.py_buffer(words)], nulls)
 
 
 def narrow_type(kind: pa.DataType) -> pa.DataType:

@@ -12,7 +12,7 @@ from yibao import memory
 from yibao.columns import Prepared
 from yibao.ids import read_ids, taken
 from yibao.ledger import PAID, UNITED, Ledger, free_name
-from yibao.money import from_fen, money_name, to_fen
+from yibao.money import from_fen, money_name, no_money, to_fen
 from yibao.words import category_texts
 from yibao_core.deltas import Deltas, row_deltas
 from yibao_core.errors import RowStatus
@@ -94,9 +94,7 @@ def settled_table(ledger: pa.Table, results: RowResults, labels: Labels) -> pa.T
             new[money_name(paid, labels.money)] = from_fen(amounts, labels.money, rejected)
             continue
         if nothing is None:
-            zeros = memory.words(len(rejected))
-            zeros[:] = 0
-            nothing = from_fen(zeros, labels.money, rejected)
+            nothing = no_money(len(rejected), labels.money, rejected)
         new[money_name(paid, labels.money)] = nothing
     new[money_name("personal_paid", labels.money)] = from_fen(results.personal, labels.money, rejected)
     if labels.counts_stays:
@@ -131,7 +129,7 @@ def deltas_table(
     columns: dict[str, Any] = {"settlement_id": settlement_ids, "person_id": person_ids}
     if not all_rows:
         columns = {name: ids.take(pa.array(rows)) for name, ids in columns.items()}
-    nothing = from_fen(np.zeros(len(rows), dtype=np.int64), labels.money)  # one column for all that has not changed
+    nothing = no_money(len(rows), labels.money)  # one column for all that has not changed
     named = [*zip((f"{layer}_delta" for layer in LAYERS), deltas.layers, strict=True)]
     for name, amounts in [*named, ("personal_delta", deltas.personal), ("unrouted_delta", deltas.unrouted)]:
         new = nothing

@@ -42,7 +42,7 @@ def collect_plain(
     paid: NDArray[np.int64],
     block: NDArray[np.int64],
 ) -> None:
-    """Walk rows lo..hi, taking each row's result (`width` words) from its shard's next place.
+    """Walk rows lo..hi, taking each row's result (`width` words) from its shard's next place, which `cursors` say.
 
     Rows that are not here get anything at all.
 
@@ -50,17 +50,17 @@ def collect_plain(
     """
     shift = MIX_BITS - bits
     for row in range(lo, min(hi, first_row)):
-        cursors[mixed[row] >> shift] += 1
+        cursors[mixed[row] >> shift] += width
     for begin in range(max(lo, first_row), hi, BLOCK_ROWS):
         count = min(BLOCK_ROWS, hi - begin)
         out = begin - first_row
         for index in range(count):
             shard = mixed[far_place(begin + index)] >> shift
             at = far_place(cursors[shard])
-            cursors[shard] = at + 1
-            prefetch(results, far_place((at + AHEAD) * width))
+            cursors[shard] = at + width
+            prefetch(results, far_place(at + AHEAD * width))
             for word in range(width):
-                block[word, index] = results[far_place(at * width) + word]
+                block[word, index] = results[at + word]
         take_marks(block[0], count, flags[out:])
         for line in range(paid.shape[0]):
             take_line(block[line >> 1], (line & 1) * AMOUNT_BITS, paid[line, out : out + count])

@@ -154,6 +154,9 @@ def _plain_and_full(job: Job, outputs: Outputs, every_group: bool, run: Run) -> 
         len(columns.amounts("basic_paid")) > 0,
         _shared_key(job, ranges),
     )
+    computed, lines = _lines(job.book)
+    result_words = max(1, (len(computed) + 1) // 2)
+    layout = layout._replace(width=max(layout.width, result_words))  # results take the place of records
     bits = min(SHARD_BITS_MAX, max(0, (rows * layout.width * 8 // SHARD_BYTES).bit_length()))
     mixed = job.memory((rows + 1) // 2).view(np.int32)[:rows]
     counts = np.zeros((job.threads, 1 << bits), dtype=np.int64)
@@ -183,13 +186,11 @@ def _plain_and_full(job: Job, outputs: Outputs, every_group: bool, run: Run) -> 
         ),
         parts,
     )
-    computed, lines = _lines(job.book)
-    result_words = max(1, (len(computed) + 1) // 2)
-    results, groups, listed, violations = _settle_shards(
+    groups, listed, violations = _settle_shards(
         job, layout, lines, result_words, work, start, sizes, every_group, run
     )
     paid = job.memory(len(computed) * len(outputs.status)).reshape(len(computed), -1)
-    cursors = first.copy()
+    cursors = start[:-1] * layout.width + (first - start[:-1]) * result_words
     run(
         lambda part: collect_plain(
             columns,
@@ -201,7 +202,7 @@ def _plain_and_full(job: Job, outputs: Outputs, every_group: bool, run: Run) -> 
             mixed,
             bits,
             cursors[part],
-            results,
+            work,
             result_words,
             outputs.flags,
             outputs.mode,
@@ -265,12 +266,11 @@ def _settle_shards(
     sizes: NDArray[np.int64],
     every_group: bool,
     run: Run,
-) -> tuple[NDArray[np.int64], list[NDArray[np.int64]], list[NDArray[np.int64]], int]:
-    """Return the results of short records, their groups, the rows left to full ones, and the violations."""
+) -> tuple[list[NDArray[np.int64]], list[NDArray[np.int64]], int]:
+    """Return the groups of short records, the rows left to full ones, and the violations. Results take the place of records."""
     shards, most = len(sizes), int(sizes.max(initial=0))
     step = max(1, shards // (16 * job.threads))
     pieces = range((shards + step - 1) // step)
-    results = job.memory(job.rows * result_words)
     # Room for a group and a list entry a row; only what is used ever becomes memory.
     groups = np.empty(job.rows * job.group_width, dtype=np.int64)
     listed = np.empty(job.rows, dtype=np.int64)
@@ -284,13 +284,13 @@ def _settle_shards(
         lo, hi = piece * step, min((piece + 1) * step, shards)
         if not hasattr(rooms, "slots"):
             rooms.buckets, rooms.slots = np.empty(mask + 2, dtype=np.int32), np.empty(most, dtype=np.int32)
-            rooms.chunk = block(CHUNK_LINES, CHUNK_WIDTH)
+            rooms.chunk, rooms.results = block(CHUNK_LINES, CHUNK_WIDTH), line_aligned(most * result_words)
         begin, end = int(start[lo]), int(start[hi])
         room = Room(
             rooms.buckets,
             rooms.slots,
             rooms.chunk,
-            results,
+            rooms.results,
             groups[begin * job.group_width : end * job.group_width],
             listed[begin:end],
             found[piece],
@@ -320,7 +320,6 @@ def _settle_shards(
     run(settle, pieces)
     begin = start[[piece * step for piece in pieces]]
     return (
-        results,
         [
             groups[at * job.group_width : (at + count) * job.group_width].reshape(-1, job.group_width)
             for at, count in zip(begin, found[:, FOUND_GROUPS], strict=True)

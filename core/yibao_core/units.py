@@ -119,7 +119,7 @@ class Room(NamedTuple):
     buckets: NDArray[np.int32]  # one cell for each bucket and one more
     slots: NDArray[np.int32]  # of a shard's rows
     chunk: NDArray[np.int64]  # CHUNK_LINES x CHUNK_WIDTH
-    results: NDArray[np.int64]  # `result_words` words for each short record
+    results: NDArray[np.int64]  # `result_words` words for each short record of a shard
     groups: NDArray[np.int64]  # the person-years
     listed: NDArray[np.int64]  # the rows of people who are left to `full`, person by person
     found: NDArray[np.int64]  # FOUNDS
@@ -146,7 +146,7 @@ def settle_units(
 
     `lines` tells which payment of a result belongs to which layer (-1: none does). `least_fen`: up to this yearly base
     no program pays. Every record gets a result; person-years are written of all people (`keep`), or of those who are
-    or were paid something computed.
+    or were paid something computed. The results of a shard end up at the front of its records.
     """
     buckets, slots, chunk = room.buckets, room.slots, room.chunk
     for shard in range(lo, hi):
@@ -164,7 +164,7 @@ def settle_units(
             read_chunk(work, layout, base, slots, first, 0, end - first, chunk)
             part_people(work, layout, base, slots, mask, first, end - first, chunk)
             mark_rows(end - first, chunk)
-            leave_rows(base, end - first, lines, result_words, chunk, room.results)
+            leave_rows(end - first, lines, result_words, chunk, room.results)
             people = find_people(end - first, chunk)
             for index in range(choose_people(people, keep, least_fen, chunk)):
                 person = place(chunk[LINE_TODO, index])
@@ -173,6 +173,9 @@ def settle_units(
                     place(chunk[LINE_FIRST, person]), place(chunk[LINE_FIRST, person + 1]), texts, room,
                 )  # fmt: skip
             bucket, first = behind, end
+        front, words = far_place(base * layout.width), rows * result_words
+        for word in range(words):
+            work[front + place(word)] = room.results[place(word)]
 
 
 @helper
@@ -182,13 +185,13 @@ def list_bucket(work: Words, layout: Layout, base: int, first: int, end: int, re
     for index in range(first, end):
         slot = int(room.slots[index])
         room.listed[at + index - first] = value_of(work, far_place((base + slot) * layout.width), layout.row)
-        room.results[far_place((base + slot) * result_words)] = NOT_HERE
+        room.results[place(slot * result_words)] = NOT_HERE
     room.found[FOUND_LISTED] = at + end - first
     room.found[FOUND_UNSORTED] += 1
 
 
 @helper
-def leave_rows(base: int, rows: int, lines: Words, result_words: int, chunk: NDArray[np.int64], results: Words) -> None:
+def leave_rows(rows: int, lines: Words, result_words: int, chunk: NDArray[np.int64], results: Words) -> None:
     """Write the result of each row of a chunk as it is where nothing computed is paid."""
     places, leave = chunk[LINE_RESULT], chunk[LINE_LEAVE]
     bound_rows(
@@ -196,7 +199,7 @@ def leave_rows(base: int, rows: int, lines: Words, result_words: int, chunk: NDA
         lines[BASIC] == 0, chunk[LINE_BOUND, GUARD:], leave[GUARD:],
     )  # fmt: skip
     for at in range(GUARD, GUARD + rows):
-        result = far_place((base + places[at]) * result_words)
+        result = place(places[at] * result_words)
         results[result] = leave[at]
         for word in range(1, result_words):
             results[result + word] = 0
@@ -291,7 +294,7 @@ def settle_person(
         or rows > ROWS_MAX
         or ((marks & SUSPECT or rows > COMPARED) and have_equal_ids(chunk[LINE_ID], first, end))
     ):
-        list_person(work, layout, base, first, end, result_words, room)
+        list_person(work, layout, first, end, result_words, room)
         return
     bound = chunk[LINE_BOUNDS, end] - chunk[LINE_BOUNDS, first]
     if bound <= first_fen and not keep and not marks & OLD:
@@ -312,7 +315,7 @@ def settle_person(
                 unit_end = place(unit_end + 1)
         if unit_end - unit > 1 and (bound > first_fen or reaccount):
             put_in_order(work, layout, chunk, unit, unit_end, texts)
-        settle_unit(book, layout, lines, result_words, work, base, unit, unit_end, room)
+        settle_unit(book, layout, lines, result_words, work, unit, unit_end, room)
         at = place(found[FOUND_GROUPS] * (GROUP_BALANCES + 2 * book[HEAD_ACCOUNTS]))
         groups = room.groups
         groups[at + GROUP_KEY] = key + layout.key.least
@@ -329,12 +332,12 @@ def settle_person(
 
 
 @helper
-def list_person(work: Words, layout: Layout, base: int, first: int, end: int, result_words: int, room: Room) -> None:
+def list_person(work: Words, layout: Layout, first: int, end: int, result_words: int, room: Room) -> None:
     """List the rows of one person for `full`."""
     at = room.found[FOUND_LISTED]
     for index in range(first, end):
         room.listed[at + index - first] = value_of(work, far_place(room.chunk[LINE_RECORD, index]), layout.row)
-        room.results[far_place((base + room.chunk[LINE_RESULT, index]) * result_words)] = NOT_HERE
+        room.results[place(room.chunk[LINE_RESULT, index] * result_words)] = NOT_HERE
     room.found[FOUND_LISTED] = at + end - first
 
 
@@ -417,7 +420,6 @@ def settle_unit(
     lines: Words,
     result_words: int,
     work: Words,
-    base: int,
     first: int,
     end: int,
     room: Room,
@@ -436,13 +438,13 @@ def settle_unit(
     if differ == 0:
         program = place(book[place(book[HEAD_PROGRAMS] + own)])
         found[FOUND_VIOLATIONS] += pay_alike(
-            book, program, layout, lines, result_words, work, base, first, end, groups, balances, chunk, room.results
+            book, program, layout, lines, result_words, work, first, end, groups, balances, chunk, room.results
         )
         return
     for index in range(first, end):
         at = place(order[index])
         program = place(book[place(book[HEAD_PROGRAMS] + (tags[at] >> SHIFT_PROGRAM))])
-        result = far_place((base + chunk[LINE_RESULT, at]) * result_words)
+        result = place(chunk[LINE_RESULT, at] * result_words)
         found[FOUND_VIOLATIONS] += pay_plain(
             book, program, layout, lines, result_words, work, far_place(chunk[LINE_RECORD, at]), groups, balances,
             room.results, result,
@@ -457,7 +459,6 @@ def pay_alike(
     lines: Words,
     result_words: int,
     work: Words,
-    base: int,
     first: int,
     end: int,
     balances: Words,
@@ -516,7 +517,7 @@ def pay_alike(
             words[index] |= paid << shift if line >= 0 else 0
         step = place(step + PROGRAM_STEP_WIDTH)
     for index in range(first, end):
-        result = far_place((base + chunk[LINE_RESULT, place(order[index])]) * result_words)
+        result = place(chunk[LINE_RESULT, place(order[index])] * result_words)
         for word in range(result_words):
             results[result + word] = chunk[LINE_WORDS + word, index]
         results[result] = with_reach(results[result], total[index], eligible[index], total[index] - left[index])
