@@ -115,8 +115,8 @@ CELLS: dict[str, tuple[Any, ...]] = {
         Decimal("60000"), Decimal("60000.00"), Decimal("6E+4"), Decimal("60000.005"), Decimal("-1"), Decimal("NaN"), Decimal("Infinity"),
         Decimal("1E+30"), None, 60000, 60000.0, True,
     ),
-    "eligible_fee": ("60000.00", "60000.01", "0.00", None, Decimal("0"), "0.01"),
-    "basic_paid": ("50000.00", "60000.00", "70000.00", "-0.01", None, Decimal("0.01"), 1),
+    "eligible_fee": ("60000.00", "60000.01", "0.00", None, Decimal("0"), "0.01", "", " ", ".", ".5"),
+    "basic_paid": ("50000.00", "60000.00", "70000.00", "-0.01", None, Decimal("0.01"), 1, "", " ", ".50"),
     "basic_paid_fen": (2_000_000, 0, None, -1, 10**10, 10**10 + 1, 2**63, -(2**63), 1 - 2**63, True, "2000000", 2.0, np.int64(2_000_000)),
     "personal_paid": ("40000.00", "-1.00", None, "0.00", "?"),
     "commercial_paid": ("1.00", None, "0"),
@@ -146,6 +146,17 @@ def test_each_cell_is_read_as_a_table_reads_it(name: str) -> None:
             del claim["basic_paid"]
         both(claim)
         both(claim, [WEIHAI, SHANDONG], OPENING)
+
+
+@pytest.mark.parametrize("empty", ["", " ", "\u3000"])
+def test_an_empty_text_is_no_amount_of_0(empty: str) -> None:
+    """A bill whose total has been left blank is refused, though nothing else of it speaks against 0."""
+    nothing = CLAIM | {"total_fee": "0", "eligible_fee": "0", "basic_paid": "0"}
+    assert yibao.settle(nothing, WEIHAI).personal_paid == 0
+    for name in ("total_fee", "eligible_fee"):
+        for settle in (lambda claim: yibao.settle(claim, WEIHAI), yibao.Settler(WEIHAI).settle):
+            with pytest.raises(yibao.ClaimError, match=f"MISSING_VALUE: {name}"):
+                settle(nothing | {name: empty})
 
 
 @pytest.mark.parametrize("name", CLAIM)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from yibao.columns import region_code
 from yibao.dates import day_of_text, moment_of_text
-from yibao.ids import normal_id
+from yibao.ids import BLANKS
 from yibao.ledger import KNOWN, PAID, UNITED
 from yibao.run import compiled
 from yibao.stays import place_of
@@ -101,7 +101,7 @@ def is_id(value: Any) -> TypeGuard[str | int]:
     """Return whether a value is an id: an integer of 64 bits, or a text that is not blank."""
     kind = type(value)
     if kind is str:
-        return bool(value.isalnum() or normal_id(value))
+        return bool(value.isalnum() or value.strip(BLANKS))
     return kind is int and -(2**63) < value < 2**63
 
 
@@ -230,7 +230,7 @@ class Form:
                     continue
                 else:
                     return None
-                digits = text.replace(".", "", 1) if text[-3:-2] == "." else text + "00"
+                digits = text.replace(".", "", 1) if text[-3:-2] == "." else text and text + "00"  # no text is no 0
                 if not digits.isdecimal():
                     return None
                 read.append(int(digits))

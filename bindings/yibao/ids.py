@@ -13,6 +13,8 @@ from yibao_core.errors import LedgerError
 from yibao_core.texts import first_rows, first_rows_of_codes, odd_rows
 
 _FULL_WIDTH = str.maketrans("０１２３４５６７８９Ｘｘ", "0123456789Xx")
+BLANKS = " \t\r\n\u00a0\u200b\ufeff\u3000"
+"""What does not count around an id: a text of nothing else is none."""
 _BLANKS = re.compile(r"[\s\u00a0\u200b\ufeff\u3000]+")
 _NATIONAL = re.compile(r"[0-9]{17}x")
 _NUMBER = re.compile(r"[0-9]+[Xx]?")
@@ -23,7 +25,7 @@ _SUSPECT = r"[\s\x{a0}\x{200b}\x{feff}\x{3000}０-９ｘＸ]|^[0-9]{17}x$"
 
 def normal_id(text: str) -> str:
     """Return an id as it is compared: no blanks around it (none at all in a number), ASCII digits, an upper-case X."""
-    text = text.translate(_FULL_WIDTH).strip(" \t\r\n\u00a0\u200b\ufeff\u3000")
+    text = text.translate(_FULL_WIDTH).strip(BLANKS)
     closed = _BLANKS.sub("", text)
     if _NUMBER.fullmatch(closed):
         text = closed
