@@ -16,7 +16,7 @@ import pytest
 import alone
 from race import THREADS
 
-SIZES = [int(size) for size in os.environ.get("YIBAO_BENCH_SIZES", "1000000 3000000 10000000").split()]
+SIZES = [int(size) for size in os.environ.get("YIBAO_BENCH_SIZES", "1000000 10000000").split()]
 ROUNDS = 3
 COMPETITORS_TO = 30_000_000
 """Beyond it competitors would no longer find room in memory beside the ledger."""

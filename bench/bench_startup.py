@@ -93,7 +93,7 @@ def test_cold_compile(benchmark: Any, core: Path) -> None:
     def forget() -> None:
         shutil.rmtree(core / "yibao_core" / "__pycache__", ignore_errors=True)
 
-    measure(benchmark, core, LEDGER, 2, forget)
+    measure(benchmark, core, LEDGER, 1, forget)
 
 
 @pytest.mark.benchmark(group="start-up")

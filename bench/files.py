@@ -14,7 +14,7 @@ import cases
 import duckdb_sql
 import yibao
 
-CODEC = "snappy"
+CODEC = "lz4"
 ROW_GROUP = 1 << 18
 KEYS = ("settlement_id", "person_id", "settled_at")
 OURS_READ = (

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.dataset as ds
@@ -290,6 +291,72 @@ def test_a_written_table_is_read_as_it_was_whoever_reads_it(tmp_path: Path) -> N
         (*[amounts[0]] * 3, 2**62, amounts[0]),
         (*[amounts[2]] * 3, None, amounts[2]),
     ]
+
+
+@pytest.mark.parametrize("parts", [0, 3])
+@pytest.mark.parametrize("rows", [64, 128, 256])
+def test_a_ledger_of_whole_parts_has_no_empty_one(
+    rows: int, parts: int, tmp_path: Path, in_parts: Any, policy: Any
+) -> None:
+    in_parts(parts)
+    files = yibao.settle_ledger(weihai(rows), policy, out=tmp_path / "out")
+    assert [len(pq.read_table(path)) for path in files.files["settled"]] == [min(rows, 128)] * -(-rows // 128)
+
+
+@pytest.mark.parametrize("parts", [0, 3])
+def test_words_of_every_kind_are_written_the_same(parts: int, tmp_path: Path, in_parts: Any, policy: Any) -> None:
+    """Ordered ones, views, views in dictionaries, chunks with more words than their indices can tell apart."""
+    rows = 300
+    many = [pa.array([f"{chunk} {row % 100}" for row in range(150)]).dictionary_encode() for chunk in range(2)]
+    small = pa.dictionary(pa.int8(), pa.string())
+    risk = pa.array([0] * 140 + [1] * 160, pa.int8())
+    words = {
+        "risk": pa.DictionaryArray.from_arrays(risk, pa.array(["low", "high"]), ordered=True),
+        "view": pa.array([f"longer than twelve {row}" for row in range(rows)], pa.string_view()),
+        "code": pa.DictionaryArray.from_arrays(risk, pa.array(["a", "b"], pa.string_view())),
+        "many": pa.chunked_array([chunk.cast(small) for chunk in many]),
+        "a.b": pa.array(range(rows)),
+        "a": pa.array([{"b": 1.5}] * rows),
+    }
+    table = weihai(rows)
+    for name, column in words.items():
+        table = table.append_column(name, column)
+    in_parts(parts)
+    expected = yibao.settle_ledger(table, policy).table.to_pylist()
+    path = tmp_path / "ledger.arrows"
+    with pa.ipc.new_stream(str(path), table.schema) as writer:
+        writer.write_table(table)
+    for source in (table, path):
+        files = yibao.settle_ledger(source, policy, out=tmp_path / "out")
+        assert files.table("settled").to_pylist() == expected
+        assert files.reader("settled").read_all().to_pylist() == expected
+        kinds = {name: files.table("settled").schema.field(name).type for name in words}
+        assert kinds["risk"].ordered
+        assert kinds["view"] == pa.large_string()
+
+
+@pytest.mark.parametrize("parts", [0, 3])
+def test_cells_that_their_type_does_not_hold_are_refused(
+    parts: int, tmp_path: Path, in_parts: Any, policy: Any
+) -> None:
+    """A decimal of 18 digits with a larger number in its bytes, in a column of the caller's own and in money."""
+    table = weihai(200)
+    pairs = np.zeros((len(table), 2), dtype=np.int64)
+    pairs[7] = (5, 1)  # 2**64 + 5
+    broken = pa.Array.from_buffers(pa.decimal128(18, 2), len(table), [None, pa.py_buffer(pairs)])
+    in_parts(parts)
+    for name in ("own", "total_fee"):
+        at = table.column_names.index(name) if name in table.column_names else None
+        whole = table.append_column(name, broken) if at is None else table.set_column(at, name, broken)
+        with pytest.raises(yibao.LedgerError, match="ledger: expected cells of their types, got others"):
+            yibao.settle_ledger(whole, policy, out=tmp_path / "out")
+    words = np.zeros(len(table), dtype=np.int64)
+    words[3] = -(2**63)  # the engine's own sign for null
+    path = tmp_path / "ledger.parquet"
+    short = pa.Array.from_buffers(pa.decimal64(18, 2), len(table), [None, pa.py_buffer(words)])
+    pq.write_table(table.set_column(table.column_names.index("basic_paid"), "basic_paid", short), path)
+    with pytest.raises(yibao.LedgerError, match="damaged"):
+        yibao.settle_ledger(path, policy, out=tmp_path / "out")
 
 
 def test_work_done_ahead_comes_in_its_turn_and_stops_where_it_fails() -> None:

@@ -63,6 +63,10 @@ def reaccounted(table: pa.Table) -> yibao.Reaccount:
         "37100219900101001\u00a0X",
         "\ufeff37100219900101001X",
         "\u300037100219900101001ｘ",
+        *(
+            f"371002{blank}19900101001X{blank}"
+            for blank in "\x0b\x1c\x1f\x85\u1680\u2003\u2009\u2028\u2029\u202f\u205f"
+        ),
     ],
 )
 def test_blanks_full_width_digits_and_a_lower_case_check_letter_are_normalised_and_counted(other: str) -> None:

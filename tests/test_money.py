@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import date, datetime
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from typing import Any
 
 import numpy as np
@@ -258,9 +258,25 @@ def test_zeros_that_nobody_has_written_are_zeros(kind: str) -> None:
 
 def test_decimals_are_narrowed_without_a_change() -> None:
     amounts = pa.array([Decimal("1.10"), None, Decimal("-9999999999999999.99"), Decimal("0.01")], pa.decimal128(18, 2))
-    for array in (amounts, amounts.slice(1), amounts.slice(1, 2), amounts.slice(4)):
+    many = pa.concat_arrays([amounts] * 5)
+    for array in (amounts, amounts.slice(1), amounts.slice(1, 2), amounts.slice(4), many.slice(9, 7), many.slice(16)):
         short = narrow(array)
         assert short.type == pa.decimal64(18, 2)
         assert short.to_pylist() == array.to_pylist()
     long = amounts.cast(pa.decimal128(19, 2))
     assert narrow(long) is long
+
+
+@pytest.mark.parametrize("text", ["6.000012e4", "60000.120000000001", "６００００.１２"])
+def test_a_caller_with_little_precision_has_the_same_amounts(text: str) -> None:
+    cells = {"total_fee": [text], "eligible_fee": [text]}
+    policy = yibao.load_policy("weihai-2019")
+    with localcontext() as context:
+        context.prec = 3
+        found = yibao.settle_ledger(table(**cells), policy).table["catastrophic_paid"].to_pylist()
+    assert (
+        found
+        == yibao.settle_ledger(table(total_fee=["60000.12"], eligible_fee=["60000.12"]), policy)
+        .table["catastrophic_paid"]
+        .to_pylist()
+    )

@@ -9,6 +9,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, cast
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -488,3 +489,64 @@ def test_a_settler_wants_a_closing_and_columns_of_money() -> None:
     empty = settler()
     assert len(empty.closing) == len(empty) == 0
     assert len(settler(opening=empty.closing)) == 0
+
+
+def fen(one: yibao.Settler, person: Any, day: int = DAY, basic: int = 0, **more: Any) -> yibao.settler.PaidFen:
+    return one.settle_fen(person, day, DIBAO, 0, 6_000_000, 6_000_000, basic, region=371002, **more)
+
+
+class Word(str):
+    """A text of a type of its own, as some readers of files give them."""
+
+
+@pytest.mark.parametrize("kind", [np.str_, Word])
+def test_ids_of_derived_types_are_the_ids_that_they_say(kind: Any) -> None:
+    """No bill is paid a second time, none is cancelled a second time, and everybody has one balance."""
+    one = settler()
+    first = one.settle(bill("S1", "60000.00"))
+    for name in ("settlement_id", "person_id"):
+        again = bill("S1", "60000.00")
+        with pytest.raises(yibao.ClaimError, match="DUPLICATE_SETTLEMENT"):
+            one.settle(again | {name: kind(again[name])})
+    back = bill("R1", "-60000.00", settled_at=date(2019, 3, 9), basic_paid="0.00")
+    one.settle(back | {"reverses": kind("S1")}, original=first)
+    with pytest.raises(yibao.ClaimError, match="REVERSAL_NOT_WHOLE"):
+        one.settle(back | {"settlement_id": "R2", "reverses": kind("S1")}, original=first)
+    one.settle(bill("S2", "60000.00"))
+    seen = one.settle(bill("S3", "60000.00", person_id=kind("P1")), commit=False)
+    assert seen.paid == one.settle(bill("S4", "60000.00")).paid
+
+
+def test_what_is_only_equal_to_an_id_is_nobody() -> None:
+    one = settler()
+    for _ in range(2):  # whether the person is known or not
+        for strange in (1.0, Decimal(1), np.float64(1), 2**70, "\ud800A", " ", None):
+            with pytest.raises(yibao.ClaimError, match="MISSING_VALUE"):
+                fen(one, strange)
+        with pytest.raises(yibao.LedgerError, match="got bool"):
+            fen(one, True)
+        fen(one, 1)
+        fen(one, np.int64(1))
+    assert (len(one), set(one.closing["person_id"].to_pylist())) == (1, {1})
+
+
+def test_integers_that_no_ledger_can_hold_are_refused() -> None:
+    one = settler()
+    with pytest.raises(yibao.ClaimError, match="AMOUNT_OUT_OF_RANGE"):
+        fen(one, "P", basic=-(2**63))
+    for day in (2_932_897, 3_000_000, 10_000_001, -1_000_000):  # behind 9999-12-31, before 0001-01-01
+        with pytest.raises(yibao.ClaimError, match="MISSING_VALUE"):
+            fen(one, "P", day=day)
+        with pytest.raises(yibao.ClaimError, match="MISSING_VALUE"):
+            fen(one, "P", settled_day=day)
+    assert len(one) == 0
+
+
+def test_episodes_with_numbers_and_words_close_as_words() -> None:
+    one = yibao.Settler(COUNTY)
+    stay = bill("S1", "5000.00", insured_region=990201, treated_region=990201, hospital_level=2, category="ordinary")
+    del stay["basic_paid"]
+    one.settle(stay | {"episode_id": 5})
+    one.settle(stay | {"settlement_id": "S2", "person_id": "P2", "episode_id": "E"})
+    assert set(one.closing["episode_id"].to_pylist()) == {None, "5", "E"}
+    assert yibao.Settler(COUNTY, opening=one.closing).closing.to_pylist() == one.closing.to_pylist()

@@ -355,3 +355,18 @@ def test_one_place_is_as_many_places() -> None:
     levels, treated, insured = (np.array(column) for column in zip(*grid, strict=True))
     at_once = places(levels.astype(np.int8), treated.astype(np.int32), insured.astype(np.int32))
     assert at_once.tolist() == [place_of(*one) for one in grid]
+
+
+@pytest.mark.parametrize("name", ["hospital_id", "reverses"])
+def test_yes_and_no_are_no_ids(name: str) -> None:
+    with pytest.raises((yibao.LedgerError, yibao.ClaimError)):
+        yibao.settle(CLAIM | {name: True}, WEIHAI)
+
+
+def test_a_closing_whose_amounts_are_other_things_of_the_same_size_is_looked_at() -> None:
+    closing = yibao.settle(CLAIM, WEIHAI).closing
+    assert isinstance(closing, dict)
+    account = next(iter(closing))
+    closing[account] = tuple(map(float, closing[account]))
+    with pytest.raises((TypeError, yibao.SettlementError)):
+        yibao.settle(CLAIM, WEIHAI, opening=closing)

@@ -2,6 +2,7 @@
 
 from collections.abc import Container, Iterable, Mapping, Sequence
 from decimal import Context, Decimal, DecimalException, Inexact, InvalidOperation
+from operator import is_
 from typing import Any
 
 from yibao.money import yuan
@@ -50,7 +51,10 @@ class Closing(dict[Account, tuple[Decimal, "Decimal | int"]]):
         """Return them, None where others are meant or an entry has changed since."""
         if self.key != key or self.names != names:
             return None
-        return self.words if (tuple(self), tuple(self.values())) == self.made else None
+        names, pairs = self.made
+        if len(self) != len(names) or not all(map(is_, self, names)) or not all(map(is_, self.values(), pairs)):
+            return None  # an equal number of another type, too: it is looked at
+        return self.words
 
 
 def balance_of(words: Words) -> Balance:

@@ -114,7 +114,7 @@ class Parts:
         own: list[str] = [name for name in map(str, source.schema.names) if name in wanted]
         self.count = part_count(threads * _needed(source, own), limit)
         self._source, self._beside = source, beside
-        people = {name: _people(table, columns) for name, table in beside._asdict().items() if table is not None}
+        people = {name: _people(table, columns, name) for name, table in beside._asdict().items() if table is not None}
         ids = [_people(shape.table, columns), *people.values()]
         as_text = any(not pa.types.is_int64(each.type) for each in ids)
         self._beside_parts = {name: parts_of(each, as_text, self.count) for name, each in people.items()}
@@ -169,8 +169,8 @@ class Parts:
             begin += len(table)
 
 
-def _people(table: pa.Table, columns: ColumnMap) -> pa.ChunkedArray:
-    return read_ids(Ledger(table, columns).column("person_id"), "person_id")[0]
+def _people(table: pa.Table, columns: ColumnMap, what: str = "ledger") -> pa.ChunkedArray:
+    return read_ids(Ledger(table, columns, what).column("person_id"), f"{what}: person_id")[0]
 
 
 def _numbered(batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[int, pa.RecordBatch]]:
@@ -183,13 +183,13 @@ def _numbered(batches: Iterator[pa.RecordBatch]) -> Iterator[tuple[int, pa.Recor
 
 def _stretched(source: Source) -> Iterator[pa.Table]:
     waiting: list[pa.RecordBatch] = []
-    rows = 0
+    rows, is_empty = 0, True
     for batch in source.batches():
         waiting.append(batch)
         rows += batch.num_rows
         while rows >= PART_ROWS:
             table = pa.Table.from_batches(waiting)
             yield table.slice(0, PART_ROWS)
-            waiting, rows = table.slice(PART_ROWS).to_batches(), rows - PART_ROWS
-    if rows or not waiting:
+            waiting, rows, is_empty = table.slice(PART_ROWS).to_batches(), rows - PART_ROWS, False
+    if rows or is_empty:
         yield pa.Table.from_batches(waiting, source.schema)

@@ -7,6 +7,7 @@ the way through a table judges it, and words the error.
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from decimal import Decimal
+from numbers import Integral
 from operator import itemgetter
 from struct import Struct
 from typing import Any, TypeGuard
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from yibao.columns import region_code
 from yibao.dates import day_of_text, moment_of_text
 from yibao.ids import BLANKS
-from yibao.ledger import KNOWN, PAID, UNITED
+from yibao.ledger import IDS, KNOWN, PAID, UNITED
 from yibao.run import compiled
 from yibao.stays import place_of
 from yibao.words import care_index, category_mask, level_index
@@ -98,11 +99,30 @@ def read_settled_day(value: Any) -> int:
 
 
 def is_id(value: Any) -> TypeGuard[str | int]:
-    """Return whether a value is an id: an integer of 64 bits, or a text that is not blank."""
+    """Return whether a value is an id: an integer of 64 bits, or a text that is not blank and could be written to a file."""
     kind = type(value)
     if kind is str:
-        return bool(value.isalnum() or value.strip(BLANKS))
+        return bool(value.isalnum() or (value.strip(BLANKS) and _is_whole(value)))
     return kind is int and -(2**63) < value < 2**63
+
+
+def plain_id(value: Any) -> Any:
+    """Return an id as text or integer of Python's own, where it is of a type derived from them or NumPy's: a table reads it
+    so. Anything else is returned as it is."""
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, Integral) and not isinstance(value, bool):
+        return int(value)
+    return value
+
+
+def _is_whole(text: str) -> bool:
+    """Return whether a text has no halves of characters, which JSON can bring."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def region_of(value: Any) -> int:
@@ -267,6 +287,8 @@ class Form:
             return _is_none
         if name == "birth_date":
             return _is_birth
+        if name in IDS:
+            return _is_id_cell
         return _is_simple if name in KNOWN else _is_anything
 
 
@@ -287,6 +309,10 @@ def _is_birth(value: Any) -> bool:
 def _is_simple(value: Any) -> bool:
     kind = type(value)
     return value is None or kind is str or kind is bool or (kind is int and abs(value) < 2**63)
+
+
+def _is_id_cell(value: Any) -> bool:
+    return type(value) is not bool and _is_simple(value)
 
 
 def _is_anything(value: Any) -> bool:
@@ -321,14 +347,16 @@ class Forms:
 
     def _of(self, claim: Mapping[str, Any]) -> Form | None:
         columns = tuple(claim)
-        if columns not in self._known:
+        if columns in self._known:
+            form = self._known.get(columns)  # None: or another thread has cleared them
+        else:
+            try:
+                form = Form(self.book, columns, self.first)
+            except (ValueError, PolicyError):
+                form = None
             if len(self._known) >= FORMS_MAX:
                 self._known.clear()
-            try:
-                self._known[columns] = Form(self.book, columns, self.first)
-            except (ValueError, PolicyError):
-                self._known[columns] = None
-        form = self._known[columns]
+            self._known[columns] = form
         if form is not None:
             self._latest = form
         return form

@@ -32,7 +32,6 @@ _FOREIGN = {
     b"\xff\xfe": "UTF-16 text (save it as CSV UTF-8)",
     b"\xfe\xff": "UTF-16 text (save it as CSV UTF-8)",
 }
-_DECODED = ("parquet", "csv")
 _BLOCK = 1 << 22
 
 
@@ -51,20 +50,12 @@ def read_table(path: str | os.PathLike[str], columns: Sequence[str] | None = Non
         if path.is_dir():
             raise LedgerError(f"{path}: expected a file, got a directory")
         table = _READERS[kind_of(path)](path, columns)
-        check_cells(table, kind_of(path) in _DECODED)
+        table.validate(full=True)  # kernels read the buffers as they are: a broken file must stop here
     except OSError as error:  # Arrow's own I/O errors among them
         raise LedgerError(f"{path}: expected a readable file, got: {error.strerror or error}") from None
     except pa.ArrowException as error:
         raise LedgerError(f"{path}: expected {_NAMES[kind_of(path)]}, got a damaged one: {error}") from None
     return table
-
-
-def check_cells(table: pa.Table | pa.RecordBatch, decoded: bool) -> None:
-    """Raise ArrowInvalid where the cells of a table are none: kernels read the buffers as they are, a broken file must stop
-    here. `decoded`: a reader has made them of a file's bytes, so that numbers cannot be but numbers."""
-    for column in table.columns:
-        is_number = pa.types.is_primitive(column.type) or pa.types.is_decimal(column.type)
-        column.validate(full=not (decoded and is_number))
 
 
 def kind_of(path: Path) -> str:

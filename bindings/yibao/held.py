@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from yibao.accounts import Account, Accounts, Slot, balance_of, grouped, of_slots, words_of
 from yibao.balances import Balances, closing_entries
-from yibao.ids import normal_id, one_chunk
+from yibao.ids import episode_array, normal_id, one_chunk
 from yibao.money import from_fen
 from yibao_core.errors import ClaimError
 from yibao_core.one import HELD_END, HELD_FIRST, HELD_WIDTH, NO_SLOT, SLOT_BALANCES, SLOT_KEY, SLOT_NEXT
@@ -150,8 +150,7 @@ class Held:
         entries = [
             (person, account, words_of(pair)) for person, own in self.episodes.items() for account, pair in own.items()
         ]
-        ids = pa.array([account[-1] for _, account, _ in entries])
-        kind = pa.int64() if pa.types.is_null(ids.type) or pa.types.is_integer(ids.type) else pa.large_string()
+        ids = episode_array([account[-1] for _, account, _ in entries])
         words = np.array([pair[:2] if pair else (0, 0) for _, _, pair in entries], dtype=np.int64).reshape(-1, 2)
         behind: dict[str, Any] = {
             "person_id": pa.array([person for person, _, _ in entries], years["person_id"].type),
@@ -161,9 +160,9 @@ class Held:
             "base": from_fen(words[:, 0]),
             "paid": from_fen(np.zeros(len(words), dtype=np.int64)),
             "stays": pa.array(words[:, 1], pa.int32()),
-            "episode_id": ids.cast(kind),
+            "episode_id": ids,
         }
-        return pa.concat_tables([years.append_column("episode_id", pa.nulls(len(years), kind)), pa.table(behind)])
+        return pa.concat_tables([years.append_column("episode_id", pa.nulls(len(years), ids.type)), pa.table(behind)])
 
     def _set(self, array: NDArray[np.int64]) -> None:
         self.array = array

@@ -1,6 +1,7 @@
 """Ids: text or integers, never floats; normalised, encoded exactly, masked where people read them."""
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,11 @@ _NATIONAL = re.compile(r"[0-9]{17}x")
 _NUMBER = re.compile(r"[0-9]+[Xx]?")
 FEW = 20_000
 """So few texts are told apart by Arrow's own table, for which nothing need be compiled."""
-_SUSPECT = r"[\s\x{a0}\x{200b}\x{feff}\x{3000}０-９ｘＸ]|^[0-9]{17}x$"
+# All blanks that Python knows: `\s` alone means those of ASCII here, and not all of these.
+_SUSPECT = (
+    r"[\s\x{0b}\x{1c}-\x{1f}\x{85}\x{a0}\x{1680}\x{2000}-\x{200b}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}\x{feff}０-９ｘＸ]"
+    r"|^[0-9]{17}x$"
+)
 
 
 def normal_id(text: str) -> str:
@@ -242,13 +247,29 @@ def _words_of_codes(array: pa.DictionaryArray, threads: int) -> NDArray[np.int64
     return first_rows_of_codes(words(codes), same, threads, memory.words)
 
 
+def episode_array(ids: Sequence[Any]) -> pa.Array:
+    """Return ids of episodes, None where there is none, as int64; as text where one of them is: so ledgers compare them."""
+    if any(isinstance(each, str) for each in ids):
+        return pa.array([None if each is None else str(each) for each in ids], pa.large_string())
+    return pa.array(ids, pa.int64())
+
+
 def one_chunk(column: pa.ChunkedArray | pa.Array) -> pa.Array:
     """Return a column as one array, without a copy where it is one already."""
     if not isinstance(column, pa.ChunkedArray):
         return column
     if column.num_chunks == 1:
         return column.chunk(0)
-    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+    if not column.num_chunks:
+        return pa.array([], column.type)
+    try:
+        return pa.concat_arrays(column.chunks)
+    except pa.ArrowInvalid:
+        if not pa.types.is_dictionary(column.type):
+            raise
+        # All words of the chunks together are more than indices of this type can tell apart.
+        kind = pa.dictionary(pa.int32(), column.type.value_type, column.type.ordered)
+        return pa.concat_arrays([chunk.cast(kind) for chunk in column.chunks])
 
 
 def words(column: pa.ChunkedArray | pa.Array) -> NDArray[Any]:

@@ -190,11 +190,21 @@ def as_table(source: Any, what: str) -> pa.Table:
 
 
 def without_views(table: pa.Table) -> pa.Table:
-    """Return the table with plain text for string views, which Arrow's functions mostly do not take."""
+    """Return the table with plain text for string views, in dictionaries too: Arrow's functions mostly do not take them."""
     for index, field in enumerate(table.schema):
-        if pa.types.is_string_view(field.type):
+        kind = field.type
+        if pa.types.is_dictionary(kind) and pa.types.is_string_view(kind.value_type):
+            kind = pa.dictionary(kind.index_type, pa.large_string(), kind.ordered)
+            chunks = [_plain_words(chunk, kind) for chunk in table.column(index).chunks]
+            table = table.set_column(index, field.name, pa.chunked_array(chunks, kind))
+        elif pa.types.is_string_view(kind):
             table = table.set_column(index, field.name, table.column(index).cast(pa.large_string()))
     return table
+
+
+def _plain_words(array: pa.DictionaryArray, kind: pa.DictionaryType) -> pa.DictionaryArray:
+    words = array.dictionary.cast(kind.value_type)
+    return pa.DictionaryArray.from_arrays(array.indices, words, ordered=kind.ordered)
 
 
 def _shortened(names: Sequence[str]) -> str:

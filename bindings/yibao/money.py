@@ -15,6 +15,7 @@ from yibao_core.money import NOT_FEN, NULL_FEN, ROW_MAX_FEN
 
 _EXACT = Context(prec=40)  # whatever the caller's own context is
 FLOAT_TOLERANCE = 1e-4  # of a fen: what a sum of two-decimal floats may be off
+_OFF = Decimal(str(FLOAT_TOLERANCE))
 _ARROW_TYPES = {"decimal128": pa.decimal128(18, 2), "decimal64": pa.decimal64(18, 2), "int64_fen": pa.int64()}
 MONEY_TYPES = tuple(_ARROW_TYPES)
 _PLAIN = r"^[+-]?[0-9]{1,15}(\.[0-9]{1,2})?$"
@@ -78,6 +79,8 @@ def _from_decimal(column: pa.ChunkedArray, kind: pa.DataType, limit_fen: int) ->
         column = column.cast(pa.decimal128(38, kind.scale))
     chunks = []
     for chunk in column.chunks:
+        if not len(chunk):
+            continue
         width = chunk.type.bit_width // 8
         data = np.frombuffer(chunk.buffers()[1], dtype=np.uint8)[
             chunk.offset * width : (chunk.offset + len(chunk)) * width
@@ -139,13 +142,14 @@ def _odd_text(text: str, limit_fen: int) -> int:
             return NOT_FEN
         if yuan_given.adjusted() > 20:
             return limit_fen + 1 if yuan_given > 0 else -limit_fen - 1
-        fen = yuan_given * 100
-        whole = fen.to_integral_value()
+        fen = _EXACT.multiply(yuan_given, 100)
+        whole = fen.to_integral_value(context=_EXACT)
+        off = _EXACT.subtract(fen, whole).copy_abs()
     except ArithmeticError:
         return NOT_FEN
-    if abs(whole) > limit_fen:
+    if whole.copy_abs() > limit_fen:
         return limit_fen + 1 if whole > 0 else -limit_fen - 1
-    return int(whole) if abs(fen - whole) <= Decimal(str(FLOAT_TOLERANCE)) else NOT_FEN
+    return int(whole) if off <= _OFF else NOT_FEN
 
 
 def from_fen(
@@ -180,14 +184,20 @@ def narrow_type(kind: pa.DataType) -> pa.DataType:
 
 
 def narrow(array: pa.Array) -> pa.Array:
-    """Return an array in its `narrow_type`; the validity of its cells is not copied."""
+    """Return an array in its `narrow_type`, its cells checked before (`validate(full=True)`); their validity is not copied."""
     kind = narrow_type(array.type)
     if kind == array.type:
         return array
+    if not len(array):
+        return pa.array([], kind)
     validity, pairs = array.buffers()
-    low = memory.words(array.offset + len(array))
-    low[:] = np.frombuffer(pairs, dtype=np.int64)[: 2 * len(low) : 2]
-    return pa.Array.from_buffers(kind, len(array), [validity, pa.py_buffer(low)], array.null_count, array.offset)
+    before = array.offset % 8  # a bitmap begins at a byte
+    first = array.offset - before
+    low = memory.words(before + len(array))
+    low[:] = np.frombuffer(pairs, dtype=np.int64)[2 * first : 2 * (array.offset + len(array)) : 2]
+    if validity is not None:
+        validity = validity.slice(first // 8)
+    return pa.Array.from_buffers(kind, len(array), [validity, pa.py_buffer(low)], array.null_count, before)
 
 
 def money_name(name: str, money: str) -> str:

@@ -12,6 +12,7 @@ import pyarrow as pa
 from yibao.accounts import Accounts
 from yibao.balances import Balances
 from yibao.columns import prepare
+from yibao.ids import episode_array
 from yibao.ledger import KNOWN, UNITED, Ledger
 from yibao.result import LedgerResult
 from yibao.run import run
@@ -73,7 +74,10 @@ def claim_table(claim: Mapping[str, Any]) -> pa.Table:
                 )
             arrays[name] = pa.array([None if value is None else str(value)], pa.string())
         elif isinstance(value, bool | int | str | datetime | date) or value is None:
-            arrays[name] = pa.array([np.int64(_word(value, name))] if type(value) is int else [value])
+            try:
+                arrays[name] = pa.array([np.int64(_word(value, name))] if type(value) is int else [value])
+            except UnicodeEncodeError:
+                raise ClaimError("MISSING_VALUE", f"{name}: expected whole characters, got half a one") from None
         elif name in KNOWN:
             raise ClaimError("MISSING_VALUE", f"{name}: expected text, a number or a date, got {type(value).__name__}")
     return pa.table(arrays)
@@ -105,6 +109,6 @@ def _opening_table(opening: Accounts, claim: Mapping[str, Any]) -> pa.Table:
                 pa.decimal128(18, 2),
             ),
             "stays": pa.array(stays, pa.int32()),
-            "episode_id": pa.array(episodes),
+            "episode_id": episode_array(episodes),
         }
     )

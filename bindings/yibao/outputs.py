@@ -38,17 +38,20 @@ class ResultFiles:
 
     def table(self, name: str) -> pa.Table:
         """Return a table as a whole."""
-        return pa.concat_tables([pq.ParquetFile(path).read() for path in self._of(name)])
+        tables = [pq.ParquetFile(path).read() for path in self._of(name)]
+        return pa.concat_tables(tables, promote_options="permissive")
 
     def reader(self, name: str) -> pa.RecordBatchReader:
         """Return a table batch by batch."""
         paths = self._of(name)
-        schema = pq.read_schema(paths[0])
+        # A part with more words in a dictionary column than others may need larger indices.
+        schema = pa.unify_schemas([pq.read_schema(path) for path in paths], promote_options="permissive")
 
         def batches() -> Iterator[pa.RecordBatch]:
             for path in paths:
                 with pq.ParquetFile(path) as file:
-                    yield from file.iter_batches()
+                    for batch in file.iter_batches():
+                        yield from pa.Table.from_batches([batch]).cast(schema).to_batches()
 
         return pa.RecordBatchReader.from_batches(schema, batches())
 
@@ -146,6 +149,8 @@ def write_parquet(table: pa.Table, path: Path) -> None:
         if pa.types.is_dictionary(field.type)
         or ((pa.types.is_string(field.type) or pa.types.is_large_string(field.type)) and field.name not in _KEYS)
     ]
+    # A name with a dot may be the way to another column's inside.
+    numbers = [field.name for field in table.schema if _is_number(field.type) and "." not in field.name]
     # Decimals go to the file as integers. pyarrow is slow to make these of 16 bytes; of 8 they are the same file, in which
     # the schema says what they are to be read as. Under the same key pyarrow itself would say so.
     stored = _narrowed(table)
@@ -154,7 +159,7 @@ def write_parquet(table: pa.Table, path: Path) -> None:
         stored.schema,
         compression="lz4",
         use_dictionary=words or False,
-        column_encoding={field.name: "DELTA_BINARY_PACKED" for field in table.schema if _is_number(field.type)},
+        column_encoding={name: "DELTA_BINARY_PACKED" for name in numbers},
         store_decimal_as_integer=True,
         store_schema=False,
     ) as writer:
@@ -204,9 +209,8 @@ def _in_order(array: pa.DictionaryArray) -> pa.DictionaryArray:
     place[used.to_numpy()] = np.arange(len(used))
     valid = pc.is_valid(indices).to_numpy(zero_copy_only=False)
     own = place[pc.fill_null(indices, 0).to_numpy(zero_copy_only=False)]
-    return pa.DictionaryArray.from_arrays(
-        pa.array(own, mask=None if valid.all() else ~valid).cast(array.type.index_type), words.take(used)
-    )
+    indices = pa.array(own, mask=None if valid.all() else ~valid).cast(array.type.index_type)
+    return pa.DictionaryArray.from_arrays(indices, words.take(used), ordered=array.type.ordered)
 
 
 def check_output(directory: str | os.PathLike[str], inputs: Collection[str | os.PathLike[str]] = ()) -> Path:

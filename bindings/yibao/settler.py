@@ -14,9 +14,10 @@ import pyarrow as pa
 from yibao.accounts import Accounts
 from yibao.balances import Balances
 from yibao.book import as_book
-from yibao.claim_form import ALWAYS, EPOCH, NOWHERE, Form, Forms, is_id, region_of
+from yibao.claim_form import ALWAYS, EPOCH, NOWHERE, Form, Forms, is_id, plain_id, region_of
 from yibao.dates import day_number
 from yibao.held import Held, PersonId, text_of
+from yibao.ledger import IDS
 from yibao.one_row import settle_row
 from yibao.single import Before, Settlement, as_settled
 from yibao.stays import place_of
@@ -24,9 +25,11 @@ from yibao.words import care_index, category_mask
 from yibao_core.calendar import NO_DAY
 from yibao_core.errors import ClaimError, LedgerError
 from yibao_core.intake import MONEY_COLUMNS
+from yibao_core.money import NULL_FEN
 from yibao_core.one import HELD_END, NO_SLOT, SLOT_NEXT, settle_one
 from yibao_core.policy import CARE_TYPES, CATEGORIES, LEVELS, Policy
 
+_ID_TYPES = frozenset({str, int})
 NOTHING, OWN = Before(False, ()), Before(True, ())
 _LAST_DAY, _FIRST_DAY = date.max.toordinal() - EPOCH, date.min.toordinal() - EPOCH
 
@@ -127,10 +130,13 @@ class Settler:
         """
         with self._lock:
             held = self._held
-            slot = held.first.get(person_id)
+            # Only ids of Python's own types: 1.0 and True are equal to 1, and ids of nobody.
+            slot = held.first.get(person_id) if type(person_id) in _ID_TYPES else None
             if slot is None:
-                person_id = held.id_of(person_id)
-                slot = held.first.get(person_id, NO_SLOT)
+                person_id = plain_id(person_id)
+                if is_id(person_id):
+                    person_id = held.id_of(person_id)
+                    slot = held.first.get(person_id, NO_SLOT)
             end = held.words[HELD_END]
             if end > held.room:
                 held.grow()
@@ -139,21 +145,24 @@ class Settler:
             if hospital_level is not None or treated_region:
                 level = LEVELS.index(hospital_level) if hospital_level in LEVELS else -1
                 where = place_of(level, region_of(treated_region), region)
+            closer = 1
+            if settled_day is None:
+                settled_day = service_day
             try:
                 form.put(
-                    self._fen_view, form.claim_at, slot, commit, service_day,
-                    service_day if settled_day is None else settled_day, categories, care_type, region, birth_day, where,
-                    *amounts_fen,
+                    self._fen_view, form.claim_at, slot if slot is not None else NO_SLOT, commit, service_day, settled_day,
+                    categories, care_type, region, birth_day, where, *amounts_fen,
                 )  # fmt: skip
             except StructError:
                 self._check_numbers(amounts_fen)
-                closer = 1
             else:
-                closer = settle_one(form.plan.words, held.array, self._fen_desk)
+                # What stands for null in a kernel is no amount here, and moments that no calendar has are none.
+                if slot is not None and NULL_FEN not in amounts_fen and _FIRST_DAY <= settled_day <= _LAST_DAY:
+                    closer = settle_one(form.plan.words, held.array, self._fen_desk)
             if closer:
                 return self._settle_fen_row(
                     person_id,
-                    (service_day, service_day if settled_day is None else settled_day, birth_day),
+                    (service_day, settled_day, birth_day),
                     (categories, care_type),
                     (region, hospital_level, treated_region),
                     amounts_fen,
@@ -244,6 +253,7 @@ class Settler:
 
     def _settle_row(self, claim: Mapping[str, Any], original: Any, commit: bool, remembers: bool = True) -> Settlement:
         """Return the claim settled as a ledger of one row."""
+        claim = {name: plain_id(value) if name in IDS else value for name, value in claim.items()}
         shown = claim.get("person_id")
         opening = self._held.balances(self._held.id_of(shown)) if is_id(shown) else {}
         twice = remembers and _key(claim, "settlement_id") in (self._seen or ())

@@ -5,6 +5,7 @@ Messages name the file, what was expected and what was found, and never a cell: 
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from yibao.files import Batches, check_cells, csv_batches, kind_of, read_table
+from yibao.files import Batches, csv_batches, kind_of, read_table
 from yibao.ledger import as_table, without_views
 from yibao_core.errors import LedgerError
 
@@ -32,11 +33,9 @@ class Source:
         rows: int | None,
         table: Callable[[], pa.Table] | None = None,
         paths: Sequence[Path] = (),
-        decoded: bool = False,
     ) -> None:
         """`batches` gives them with only some columns where these are named; `rows`: None where only reading tells;
-        `table`: how to have everything at once, where there is a better way than its batches; `decoded`: as for
-        `check_cells`."""
+        `table`: how to have everything at once, where there is a better way than its batches."""
         doubled = sorted({column for column in schema.names if schema.names.count(column) > 1})
         if doubled:
             raise LedgerError(
@@ -48,24 +47,36 @@ class Source:
         self.paths = tuple(paths)
         self._batches = batches
         self._table = table
-        self._decoded = decoded
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """Yield the ledger's batches, with only some columns where these are named. LedgerError where a file is damaged."""
-        try:
+        with self._read_well():
             for batch in self._batches(columns):
-                check_cells(batch, self._decoded)
+                batch.validate(full=True)  # kernels read the buffers as they are: a broken file must stop here
                 for begin in range(0, batch.num_rows, BATCH_ROWS):
                     (part,) = without_views(pa.Table.from_batches([batch.slice(begin, BATCH_ROWS)])).to_batches()
                     yield part
+
+    def table(self) -> pa.Table:
+        """Return the whole ledger. LedgerError where a file is damaged, or a table's cells are none."""
+        if self._table is None:
+            return pa.Table.from_batches(self.batches(), self.schema)
+        table = without_views(self._table())
+        if not self.paths:  # those of a file have been checked
+            with self._read_well():
+                table.validate(full=True)
+        return table
+
+    @contextmanager
+    def _read_well(self) -> Iterator[None]:
+        """Raise LedgerError for what Arrow raises in the block."""
+        try:
+            yield
         except OSError as error:  # Arrow's own I/O errors among them
             raise LedgerError(f"{self.name}: expected a readable file, got: {error.strerror or error}") from None
         except pa.ArrowException as error:
-            raise LedgerError(f"{self.name}: expected a whole file, got a damaged one: {error}") from None
-
-    def table(self) -> pa.Table:
-        """Return the whole ledger."""
-        return self._table() if self._table else pa.Table.from_batches(self.batches(), self.schema)
+            found = "a whole file, got a damaged one" if self.paths else "cells of their types, got others"
+            raise LedgerError(f"{self.name}: expected {found}: {error}") from None
 
     def bytes_a_row(self, columns: Sequence[str]) -> int:
         """Return how much memory these columns of a row take, as its first ones say."""
@@ -124,7 +135,7 @@ def _of_path(path: Path) -> Source:
             return _of_parquet(str(path), [path])
         if kind == "csv":
             schema, batches = csv_batches(path)
-            return Source(str(path), schema, batches, None, lambda: read_table(path), [path], decoded=True)
+            return Source(str(path), schema, batches, None, lambda: read_table(path), [path])
         return _of_ipc(path, kind)
     except OSError as error:
         raise LedgerError(f"{path}: expected a readable file, got: {error.strerror or error}") from None
@@ -152,7 +163,7 @@ def _of_parquet(name: str, paths: Sequence[Path]) -> Source:
     def table() -> pa.Table:
         return pa.concat_tables([read_table(path) for path in paths])
 
-    return Source(name, schema, batches, rows, table, paths, decoded=True)
+    return Source(name, schema, batches, rows, table, paths)
 
 
 def _of_ipc(path: Path, kind: str) -> Source:

@@ -120,6 +120,7 @@ DESK_CLAIM = DESK_SCRATCH + SCRATCH
 ) = range(len(LAYERS), len(LAYERS) + 7)
 
 DONE, LOOK_CLOSER = 0, 1
+YEAR_FIRST, YEAR_LAST = 1_000, 9_999  # of benefit years that opening balances may name
 SETTLED = int(RowStatus.SETTLED)
 LAYERS_COUNT, CARE_COUNT, PLACES_END = len(LAYERS), len(CARE_TYPES), 2 * TREATED_UNKNOWN
 REQUIRED_FAULTS = NULL_AMOUNT << TOTAL | NULL_AMOUNT << ELIGIBLE
@@ -232,7 +233,10 @@ def settle_one(book: Words, held: Words, desk: Words) -> int:
         day = desk[DESK_CLAIM + CLAIM_SETTLED_DAY]
         if not -FOREVER_DAY < day < FOREVER_DAY:
             return LOOK_CLOSER
-    key = year_month_day(day)[0] * 10_000 + desk[DESK_CLAIM + CLAIM_REGION] // 100
+    year = year_month_day(day)[0]
+    if not YEAR_FIRST <= year <= YEAR_LAST:
+        return LOOK_CLOSER
+    key = year * 10_000 + desk[DESK_CLAIM + CLAIM_REGION] // 100
     width = held[HELD_WIDTH]
     words = width - SLOT_BALANCES
     result = place(desk[DESK_RESULT])

@@ -186,9 +186,7 @@ def _plain_and_full(job: Job, outputs: Outputs, every_group: bool, run: Run) -> 
         ),
         parts,
     )
-    groups, listed, violations = _settle_shards(
-        job, layout, lines, result_words, work, start, sizes, every_group, run
-    )
+    groups, listed, violations = _settle_shards(job, layout, lines, result_words, work, start, sizes, every_group, run)
     paid = job.memory(len(computed) * len(outputs.status)).reshape(len(computed), -1)
     cursors = start[:-1] * layout.width + (first - start[:-1]) * result_words
     run(
