@@ -51,8 +51,8 @@ class Closing(dict[Account, tuple[Decimal, "Decimal | int"]]):
         """Return them, None where others are meant or an entry has changed since."""
         if self.key != key or self.names != names:
             return None
-        names, pairs = self.made
-        if len(self) != len(names) or not all(map(is_, self, names)) or not all(map(is_, self.values(), pairs)):
+        made, pairs = self.made
+        if len(self) != len(made) or not all(map(is_, self, made)) or not all(map(is_, self.values(), pairs)):
             return None  # an equal number of another type, too: it is looked at
         return self.words
 
