@@ -367,6 +367,6 @@ def test_a_closing_whose_amounts_are_other_things_of_the_same_size_is_looked_at(
     closing = yibao.settle(CLAIM, WEIHAI).closing
     assert isinstance(closing, dict)
     account = next(iter(closing))
-    closing[account] = tuple(map(float, closing[account]))  # type: ignore[assignment]  # pyright: ignore
+    closing[account] = tuple(map(float, closing[account]))  # pyright: ignore
     with pytest.raises((TypeError, yibao.SettlementError)):
         yibao.settle(CLAIM, WEIHAI, opening=closing)
