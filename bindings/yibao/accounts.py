@@ -52,9 +52,8 @@ class Closing(dict[Account, tuple[Decimal, "Decimal | int"]]):
         if self.key != key or self.names != names:
             return None
         made, pairs = self.made
-        if len(self) != len(made) or not all(map(is_, self, made)) or not all(map(is_, self.values(), pairs)):
-            return None  # an equal number of another type, too: it is looked at
-        return self.words
+        # Not only equal: equal numbers of another type are looked at.
+        return self.words if tuple(self) == made and all(map(is_, self.values(), pairs)) else None
 
 
 def balance_of(words: Words) -> Balance:

@@ -29,7 +29,6 @@ from yibao_core.money import NULL_FEN
 from yibao_core.one import HELD_END, NO_SLOT, SLOT_NEXT, settle_one
 from yibao_core.policy import CARE_TYPES, CATEGORIES, LEVELS, Policy
 
-_ID_TYPES = frozenset({str, int})
 NOTHING, OWN = Before(False, ()), Before(True, ())
 _LAST_DAY, _FIRST_DAY = date.max.toordinal() - EPOCH, date.min.toordinal() - EPOCH
 
@@ -131,7 +130,8 @@ class Settler:
         with self._lock:
             held = self._held
             # Only ids of Python's own types: 1.0 and True are equal to 1, and ids of nobody.
-            slot = held.first.get(person_id) if type(person_id) in _ID_TYPES else None
+            kind = type(person_id)
+            slot = held.first.get(person_id) if kind is str or kind is int else None
             if slot is None:
                 person_id = plain_id(person_id)
                 if is_id(person_id):
@@ -146,8 +146,11 @@ class Settler:
                 level = LEVELS.index(hospital_level) if hospital_level in LEVELS else -1
                 where = place_of(level, region_of(treated_region), region)
             closer = 1
+            is_day = True
             if settled_day is None:
-                settled_day = service_day
+                settled_day = service_day  # a year that no calendar has is the kernel's to refuse
+            else:
+                is_day = _FIRST_DAY <= settled_day <= _LAST_DAY
             try:
                 form.put(
                     self._fen_view, form.claim_at, slot if slot is not None else NO_SLOT, commit, service_day, settled_day,
@@ -156,8 +159,7 @@ class Settler:
             except StructError:
                 self._check_numbers(amounts_fen)
             else:
-                # What stands for null in a kernel is no amount here, and moments that no calendar has are none.
-                if slot is not None and NULL_FEN not in amounts_fen and _FIRST_DAY <= settled_day <= _LAST_DAY:
+                if slot is not None and is_day and NULL_FEN not in amounts_fen:  # which would count as null
                     closer = settle_one(form.plan.words, held.array, self._fen_desk)
             if closer:
                 return self._settle_fen_row(
