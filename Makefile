@@ -99,8 +99,9 @@ bench-quick: $(VENV)/.bench
 	@$(BIN)/python bench/report.py bench/results/$@.json
 
 bench-large: $(VENV)/.bench
-	@YIBAO_BENCH_COMMAND=$@ YIBAO_BENCH_SIZES="1000000 3000000 10000000 30000000 100000000" \
-		$(BENCH) bench/bench_slope.py --benchmark-json=bench/results/$@.json
+	@YIBAO_BENCH_COMMAND=$@ YIBAO_BENCH_SIZES="1000000 3000000 10000000 30000000" \
+		YIBAO_BENCH_FILE_SIZES="1000000 3000000 10000000 30000000 100000000" \
+		$(BENCH) bench/bench_slope.py bench/bench_bulk.py --benchmark-json=bench/results/$@.json
 	@$(BIN)/python bench/report.py bench/results/$@.json
 
 clean:

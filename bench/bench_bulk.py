@@ -19,7 +19,12 @@ import pytest
 import bulk_alone
 from race import THREADS
 
-SIZES = [int(size) for size in os.environ.get("YIBAO_BENCH_SIZES", "1000000 10000000").split()]
+SIZES = [
+    int(size)
+    for size in os.environ.get(
+        "YIBAO_BENCH_FILE_SIZES", os.environ.get("YIBAO_BENCH_SIZES", "1000000 10000000")
+    ).split()
+]
 LIMIT = os.environ.get("YIBAO_BENCH_MEMORY", "1.5 GiB")
 
 
