@@ -83,43 +83,52 @@ class Spool:
 
 
 class Stored:
-    """Arrays by row of each part, written once, read again piece by piece from the front."""
+    """Arrays by row of each part, written once, read again piece by piece from the front: a part is a file of records."""
 
     def __init__(self, directory: Path, parts: int) -> None:
-        self._directory = directory
+        self._paths = [directory / f"rows-{part:04}" for part in range(parts)]
+        self._records: list[np.dtype[Any]] = [np.dtype([])] * parts
         self._at = np.zeros(parts, dtype=np.int64)
-        self._kinds: dict[str, Any] = {}
+        self._kinds: dict[str, np.dtype[Any]] = {}
 
     def write(self, part: int, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Keep a part's arrays; all parts have those of the same names and kinds, empty ones where a run has no such thing."""
-        for name, array in arrays.items():
-            self._kinds[name] = array.dtype
-            np.ascontiguousarray(array).tofile(self._path(part, name))
+        """Keep a part's arrays; all parts have those of the same names and kinds, empty ones where a run has no such thing.
+        Several threads may write parts at once."""
+        rows = max(map(len, arrays.values()), default=0)
+        own = {name: array for name, array in arrays.items() if len(array) == rows}
+        record = np.dtype([(name, _least_kind(array)) for name, array in own.items()])
+        records = np.empty(rows, dtype=record)
+        for name, array in own.items():
+            records[name] = array
+        records.tofile(self._paths[part])
+        self._records[part] = record
+        self._kinds |= {name: array.dtype for name, array in arrays.items()}
 
     def next_rows(self, parts: NDArray[np.uint16]) -> dict[str, NDArray[Any]]:
         """Return the next values of each part for rows that follow those asked for before, `parts` theirs."""
         order = np.argsort(parts, kind="stable")
-        counts = np.bincount(parts, minlength=len(self._at))
-        here = [int(part) for part in np.flatnonzero(counts)]
+        counts = np.bincount(parts, minlength=len(self._paths)).tolist()
+        pieces = [self._next(part, count) for part, count in enumerate(counts) if count]
         found: dict[str, NDArray[Any]] = {}
         for name, kind in self._kinds.items():
-            pieces = [
-                np.fromfile(
-                    self._path(part, name), dtype=kind, count=counts[part], offset=int(self._at[part]) * kind.itemsize
-                )
-                for part in here
-            ]
-            joined = np.concatenate(pieces) if pieces else np.empty(0, dtype=kind)
-            if len(joined) == len(order):
-                found[name] = np.empty_like(joined)
-                found[name][order] = joined
-            else:
-                found[name] = joined[:0]
-        self._at += counts
+            found[name] = np.empty(len(order) if pieces and name in (pieces[0].dtype.names or ()) else 0, dtype=kind)
+            if len(found[name]):
+                found[name][order] = np.concatenate([piece[name] for piece in pieces], dtype=kind)
         return found
 
-    def _path(self, part: int, name: str) -> Path:
-        return self._directory / f"{part:04}.{name}"
+    def _next(self, part: int, rows: int) -> NDArray[Any]:
+        record = self._records[part]
+        begin = int(self._at[part]) * record.itemsize
+        self._at[part] += rows
+        return np.fromfile(self._paths[part], dtype=record, count=rows, offset=begin)
+
+
+def _least_kind(array: NDArray[Any]) -> np.dtype[Any]:
+    """Return the type in which a part's values are kept: amounts of a part seldom need 8 bytes."""
+    if array.dtype != np.int64 or not len(array):
+        return array.dtype
+    fits = array.min() >= -(2**31) and array.max() < 2**31
+    return np.dtype(np.int32) if fits else array.dtype
 
 
 def kept(batches: Iterator[pa.RecordBatch], schema: pa.Schema, name: str, path: Path) -> Source:
