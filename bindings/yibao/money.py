@@ -15,6 +15,7 @@ from yibao_core.money import NOT_FEN, NULL_FEN, ROW_MAX_FEN
 
 _EXACT = Context(prec=40)  # whatever the caller's own context is
 FLOAT_TOLERANCE = 1e-4  # of a fen: what a sum of two-decimal floats may be off
+_to_yuan, _NOTHING = _EXACT.scaleb, Decimal("0.00")
 _OFF = Decimal(str(FLOAT_TOLERANCE))
 _ARROW_TYPES = {"decimal128": pa.decimal128(18, 2), "decimal64": pa.decimal64(18, 2), "int64_fen": pa.int64()}
 MONEY_TYPES = tuple(_ARROW_TYPES)
@@ -213,4 +214,4 @@ def check_money(money: str) -> None:
 
 def yuan(amount_fen: Any) -> Decimal:
     """Return fen as Decimal yuan with two decimals."""
-    return _EXACT.scaleb(Decimal(int(amount_fen)), -2)
+    return _to_yuan(Decimal(int(amount_fen)), -2) if amount_fen else _NOTHING  # most layers pay most people nothing

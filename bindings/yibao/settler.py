@@ -19,7 +19,7 @@ from yibao.dates import day_number
 from yibao.held import Held, PersonId, text_of
 from yibao.ledger import IDS
 from yibao.one_row import settle_row
-from yibao.single import Before, Settlement, as_settled
+from yibao.single import NOTHING, OWN, Before, Settlement, as_settled
 from yibao.stays import place_of
 from yibao.words import care_index, category_mask
 from yibao_core.calendar import NO_DAY
@@ -29,7 +29,6 @@ from yibao_core.money import NULL_FEN
 from yibao_core.one import HELD_END, NO_SLOT, SLOT_NEXT, settle_one
 from yibao_core.policy import CARE_TYPES, CATEGORIES, LEVELS, Policy
 
-NOTHING, OWN = Before(False, ()), Before(True, ())
 _LAST_DAY, _FIRST_DAY = date.max.toordinal() - EPOCH, date.min.toordinal() - EPOCH
 
 

@@ -11,7 +11,7 @@ from functools import cached_property
 from struct import error as StructError
 from typing import Any, NamedTuple
 
-from yibao.accounts import Account, Accounts, Balance, Closing, Slot, grouped, in_order, of_slots, words_of
+from yibao.accounts import Account, Accounts, Balance, Closing, Groups, Slot, grouped, in_order, of_slots, words_of
 from yibao.book import as_book
 from yibao.claim_form import EPOCH, YEARS, Form, Forms
 from yibao.explanation import LayerTrace, explain_trace, read_trace
@@ -52,6 +52,9 @@ class Before(NamedTuple):
 
     own: bool  # among the kernel's results are those of the claim's year and city
     others: Sequence[Slot]
+
+
+NOTHING, OWN = Before(False, ()), Before(True, ())
 
 
 class Settlement:
@@ -128,8 +131,16 @@ class Settlement:
             return _closing_of_row(self._told)
         assert self._form is not None
         form, numbers = self._form, self._form.numbers(self._told)
-        groups = grouped(self.opening)
-        brought = frozenset(name for entries in groups.values() for name in entries)
+        groups: Groups = {}
+        if (
+            self._before == OWN and not form.meters
+        ):  # nothing but what the claim has moved: as the opening would show it
+            before = numbers[RESULT_BALANCES + form.words :]
+            brought = frozenset(name for name, at in form.account_at.items() if before[at] or before[at + 1])
+            brought = brought or frozenset(form.accounts[:1])
+        else:
+            groups = grouped(self.opening)
+            brought = frozenset(name for entries in groups.values() for name in entries)
         own = groups.setdefault(numbers[RESULT_KEY], {})
         for name, at in form.account_at.items():
             own[name] = (numbers[RESULT_BALANCES + at], numbers[RESULT_BALANCES + at + 1], name in form.meters)
