@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 import baselines
@@ -20,6 +21,21 @@ BYTES_A_ROW = 5 * 8
 POLICY = "weihai-2019"
 
 
+def payments_alone(policy: Any) -> baselines.Competitor:
+    """Return ours in the other clothes: what `Schedule` pays, without checks, flags and a table. It does what the others do."""
+    schedule = yibao.Schedule(policy, "catastrophic")
+
+    def load(ledger: pa.Table, threads: int) -> tuple[Any, ...]:
+        columns = (ledger[name].combine_chunks() for name in ("settlement_id", "person_id", "settled_at"))
+        return *columns, ledger["base"].to_numpy(), threads
+
+    def pay(loaded: tuple[Any, ...]) -> dict[str, Any]:
+        settlement, person, time, base, threads = loaded
+        return {"settlement_id": settlement, "catastrophic": schedule.paid(base, person, time, threads=threads)}
+
+    return baselines.Competitor("yibao", "Schedule, payments alone", load, pay)
+
+
 def run(
     benchmark: Any, competitors: list[baselines.Competitor], rows: int, threads: int, everybody: bool = False
 ) -> None:
@@ -29,7 +45,7 @@ def run(
         lambda rows: (
             yibao.settle_ledger(cases.one_layer(rows, everybody), policy, threads=threads, money="int64_fen").table
         ),
-        competitors,
+        [*competitors, payments_alone(policy)],
         lambda rows: cases.rival_input(cases.one_layer(rows, everybody)),
         {"catastrophic": "catastrophic_paid_fen"},
         rows=rows,

@@ -84,22 +84,26 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
 
 
 def overview(cases: Sequence[Case]) -> Iterator[str]:
-    """Yield one line a race: our rate, the fastest competitor's, and the limit."""
+    """Yield one line for each of ours in a race: its rate, the fastest competitor's, and the limit."""
     rows = []
     for case in cases:
-        fastest = best(case)
-        first = fastest[0] if fastest else None
-        rows.append(
-            [
-                case["group"],
-                f"{case['rows']:,}",
-                str(case["threads"]),
-                rate(case, case["ours"]),
-                f"{name(first)}: {rate(case, first)}" if first else "",
-                f"**{times(first['times_ours'])}**" if first else "",
-                f"{1 / case['limit']['times_ours']:.1f}",
-            ]
-        )
+        first = next(iter(best(case)), None)
+        ours = [
+            ("", case["ours"]),
+            *((each["way"], each) for each in timed(case) if first and each["system"] == "yibao"),
+        ]
+        for way, own in ours:
+            rows.append(
+                [
+                    case["group"] + (f": {way}" if way else ""),
+                    f"{case['rows']:,}",
+                    str(case["threads"]),
+                    rate(case, own),
+                    f"{name(first)}: {rate(case, first)}" if first else "",
+                    f"**{times(first['median'] / own['median'])}**" if first else "",
+                    f"{own['median'] / case['limit']['median']:.1f}",
+                ]
+            )
     head = (
         "race",
         "rows",
