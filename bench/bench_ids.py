@@ -100,4 +100,4 @@ def check(kind: str, policy: Any) -> None:
 def test_reaccount(benchmark: Any, kind: str, policy: Any) -> None:
     benchmark.extra_info["rows"] = ROWS
     check(kind, policy)
-    benchmark.pedantic(reaccount, (ledger(kind), policy), rounds=9, warmup_rounds=2)
+    benchmark.pedantic(reaccount, (ledger(kind), policy), rounds=5, warmup_rounds=2)
