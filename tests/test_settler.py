@@ -550,3 +550,18 @@ def test_episodes_with_numbers_and_words_close_as_words() -> None:
     one.settle(stay | {"settlement_id": "S2", "person_id": "P2", "episode_id": "E"})
     assert set(one.closing["episode_id"].to_pylist()) == {None, "5", "E"}
     assert yibao.Settler(COUNTY, opening=one.closing).closing.to_pylist() == one.closing.to_pylist()
+
+
+def test_a_question_changes_nothing() -> None:
+    """Ids stay numbers as long as nobody with another kind of id is paid."""
+    one = settler()
+    fen(one, 37)
+    known = one.balances(37)
+    assert known
+    assert (one.balances("37"), one.balances(" 37 "), one.balances("zz"), one.balances("037")) == (known, known, {}, {})
+    with pytest.raises(yibao.ClaimError, match="UNKNOWN_CATEGORY"):
+        one.settle(bill("S1", "5.00", person_id="zz", category="?"))
+    assert one.closing["person_id"].type == pa.int64()
+    fen(one, "zz")
+    assert one.closing["person_id"].to_pylist()[-1] == "zz"
+    assert one.balances("37") == one.balances(37) == known

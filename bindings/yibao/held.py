@@ -48,6 +48,16 @@ class Held:
             self.episodes = {str(person): entries for person, entries in self.episodes.items()}
         return text
 
+    def look(self, value: PersonId) -> PersonId:
+        """Return a person's id as it is held, or would be; a question changes nothing. ClaimError for what is no id."""
+        if self.as_text or type(value) is not str:
+            return self.id_of(value)
+        text = text_of(value)
+        if not text:
+            return self.id_of(value)
+        number = int(text) if len(text) < 20 and text.isascii() and text.isdecimal() else None
+        return number if number is not None and str(number) == text else text
+
     def grow(self) -> None:
         """Make room for twice as many slots."""
         self._set(np.concatenate([self.array, np.zeros(len(self.array), dtype=np.int64)]))

@@ -191,7 +191,7 @@ class Settler:
     def balances(self, person_id: PersonId) -> Accounts:
         """Return a person's balances, as `opening` of `yibao.settle` takes them; none for a person that is not known."""
         with self._lock:
-            return self._held.balances(self._held.id_of(person_id))
+            return self._held.balances(self._held.look(person_id))
 
     @property
     def closing(self) -> pa.Table:
@@ -256,7 +256,7 @@ class Settler:
         """Return the claim settled as a ledger of one row."""
         claim = {name: plain_id(value) if name in IDS else value for name, value in claim.items()}
         shown = claim.get("person_id")
-        opening = self._held.balances(self._held.id_of(shown)) if is_id(shown) else {}
+        opening = self._held.balances(self._held.look(shown)) if is_id(shown) else {}
         twice = remembers and _key(claim, "settlement_id") in (self._seen or ())
         try:
             told = settle_row(claim, self._book, opening, as_settled(original))
