@@ -75,12 +75,12 @@ def start(core: Path, job: str) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def core(tmp_path_factory: Any) -> Path:
+def core(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the core without kernels; what one case has compiled the next one finds."""
     tmp_path = tmp_path_factory.mktemp("startup")
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(Path(yibao_core.__file__).parent, tmp_path / "core" / "yibao_core", ignore=ignored)
-    return Path(tmp_path / "core")
+    return tmp_path / "core"
 
 
 def measure(benchmark: Any, core: Path, job: str, rounds: int, setup: Callable[[], None] | None = None) -> None:

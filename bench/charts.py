@@ -64,12 +64,9 @@ def rates(cases: Sequence[Case], file: Path) -> None:
 def _bars(case: Case) -> list[tuple[str, str, float]]:
     """Return (system, way, million rows a second)."""
     size = case["rows"] / 1e6
-    ours = [("yibao", "", size / case["ours"]["median"])]
-    if not best(case):
-        ours = [("yibao", count(case["threads"], "thread"), size / case["ours"]["median"])]
-        ours += [("yibao", each["way"], size / each["median"]) for each in case.get("competitors", [])]
-    else:
-        ours += [("yibao", each["way"], size / each["median"]) for each in timed(case) if each["system"] == "yibao"]
+    way = "" if best(case) else count(case["threads"], "thread")
+    ours = [("yibao", way, size / case["ours"]["median"])]
+    ours += [("yibao", each["way"], size / each["median"]) for each in timed(case) if each["system"] == "yibao"]
     return ours + [(each["system"], each["way"], size / each["median"]) for each in best(case)]
 
 

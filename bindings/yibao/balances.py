@@ -12,6 +12,7 @@ from yibao.columns import Prepared, frozen
 from yibao.ids import Ids, read_ids, words
 from yibao.ledger import as_table
 from yibao.money import from_fen, to_fen
+from yibao_core.calendar import YEAR_FIRST, YEAR_LAST
 from yibao_core.compiler import accounts_of
 from yibao_core.errors import LedgerError
 from yibao_core.full import Openings
@@ -69,7 +70,7 @@ class Balances:
         if faults:
             raise LedgerError(faults)
         self.person_ids, _ = read_ids(table["person_id"], "opening: person_id")
-        year = self._whole(table["benefit_year"], "benefit_year", 1_000, 9_999)
+        year = self._whole(table["benefit_year"], "benefit_year", YEAR_FIRST, YEAR_LAST)
         city = self._whole(table["insured_city"], "insured_city", 0, 9_999)
         self.key = year * 10_000 + city
         self.account = pc.fill_null(table["account"].cast(pa.string()), "").to_pylist()

@@ -55,15 +55,6 @@ class _Run(NamedTuple):
     strict: bool
 
 
-class _PartSaid(NamedTuple):
-    """What a part says beside its rows and tables."""
-
-    summary: dict[str, Any]
-    named_rows: dict[str, Any]
-    labels: Labels
-    text_people: bool
-
-
 def settle_files(
     settling: Settling,
     ledger: Any,
@@ -151,21 +142,21 @@ def _in_parts(
     nothing = Beside(*(table if table is None else table.slice(0, 0) for table in beside))
     run.check()
     lacks = Lacks()
-    example = run.run(source.schema.empty_table(), nothing, lacks, 1)  # refuses what is no ledger before any work
+    # What is no ledger is refused before any work, and what does not depend on rows is known.
+    example = run.run(source.schema.empty_table(), nothing, lacks, 1)
     parts = Parts(source, beside, run.columns, scratch, limit, run.threads, None if run.reaccounts else asked_of)
     merging = Merging(scratch)
 
-    def settle(number: int) -> _PartSaid:
+    def settle(number: int) -> tuple[dict[str, Any], dict[str, Any]]:
         """Settle a part on this thread alone: so is what kernels do not do, and threads wait for each other less often."""
         part = parts.read(number)
         outcome = run.run(part.ledger, part.beside, lacks, 1)
         parts.keep(number, outcome.results)
         for name, sorted_table in outcome.tables.items():
             merging.add(name, number, part.shown(name, sorted_table.table), part.keys(sorted_table))
-        named = {name: part.ledger_rows[rows] for name, rows in outcome.named_rows.items()}
-        return _PartSaid(outcome.summary, named, outcome.labels, outcome.text_people)
+        return outcome.summary, {name: part.ledger_rows[rows] for name, rows in outcome.named_rows.items()}
 
-    said = list(in_turn(run.threads, settle, range(parts.count)))
+    summaries, named_rows = zip(*in_turn(run.threads, settle, range(parts.count)), strict=True)
     give_back()
     lacks.refuse()
     if run.strict:
@@ -178,8 +169,8 @@ def _in_parts(
     if run.reaccounts:
         _write_orders(run, writer)
     give_back()
-    _write_rows(run, parts.stretches(example.results), said[0].labels, said[0].text_people, writer, written)
-    return added_up([part.summary for part in said], [part.named_rows for part in said], said[0].labels.policies)
+    _write_rows(run, parts.stretches(example.results), example.labels, example.text_people, writer, written)
+    return added_up(summaries, named_rows, example.labels.policies)
 
 
 def _write_orders(run: _Run, writer: Writer) -> None:

@@ -200,17 +200,17 @@ def canonical(table: pa.Table) -> pa.Table:
 
 def _in_order(array: pa.DictionaryArray) -> pa.DictionaryArray:
     indices, words = array.indices, array.dictionary
-    used = pc.drop_null(pc.unique(indices))
-    if not words.null_count and used.to_pylist() == list(range(len(words))) and len(words.unique()) == len(words):
-        return array
     if words.null_count or len(words.unique()) < len(words):  # one word in two places: as text, then anew
         return array.cast(words.type).dictionary_encode().cast(array.type)
+    used = pc.drop_null(pc.unique(indices)).to_numpy()
+    if np.array_equal(used, np.arange(len(words))):
+        return array
     place = np.zeros(len(words) + 1, dtype=np.int64)
-    place[used.to_numpy()] = np.arange(len(used))
+    place[used] = np.arange(len(used))
     valid = pc.is_valid(indices).to_numpy(zero_copy_only=False)
     own = place[pc.fill_null(indices, 0).to_numpy(zero_copy_only=False)]
     indices = pa.array(own, mask=None if valid.all() else ~valid).cast(array.type.index_type)
-    return pa.DictionaryArray.from_arrays(indices, words.take(used), ordered=array.type.ordered)
+    return pa.DictionaryArray.from_arrays(indices, words.take(pa.array(used)), ordered=array.type.ordered)
 
 
 def check_output(directory: str | os.PathLike[str], inputs: Collection[str | os.PathLike[str]] = ()) -> Path:

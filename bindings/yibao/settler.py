@@ -145,11 +145,8 @@ class Settler:
                 level = LEVELS.index(hospital_level) if hospital_level in LEVELS else -1
                 where = place_of(level, region_of(treated_region), region)
             closer = 1
-            is_day = True
-            if settled_day is None:
-                settled_day = service_day  # a year that no calendar has is the kernel's to refuse
-            else:
-                is_day = _FIRST_DAY <= settled_day <= _LAST_DAY
+            is_day = settled_day is None or _FIRST_DAY <= settled_day <= _LAST_DAY
+            settled_day = service_day if settled_day is None else settled_day  # its year is the kernel's to look at
             try:
                 form.put(
                     self._fen_view, form.claim_at, slot if slot is not None else NO_SLOT, commit, service_day, settled_day,

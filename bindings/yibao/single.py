@@ -19,6 +19,7 @@ from yibao.ledger import PAID
 from yibao.money import yuan
 from yibao.one_row import settle_row
 from yibao.result import LedgerResult
+from yibao_core.calendar import YEAR_FIRST, YEAR_LAST
 from yibao_core.money import NULL_FEN
 from yibao_core.one import (
     NO_SLOT,
@@ -132,9 +133,8 @@ class Settlement:
         assert self._form is not None
         form, numbers = self._form, self._form.numbers(self._told)
         groups: Groups = {}
-        if (
-            self._before == OWN and not form.meters
-        ):  # nothing but what the claim has moved: as the opening would show it
+        if self._before == OWN and not form.meters:
+            # There is nothing but what the claim has moved: as the opening would show it.
             before = numbers[RESULT_BALANCES + form.words :]
             brought = frozenset(name for name, at in form.account_at.items() if before[at] or before[at + 1])
             brought = brought or frozenset(form.accounts[:1])
@@ -278,7 +278,10 @@ def _brought(form: Form, read: Sequence[int], opening: Accounts) -> tuple[int, S
                 if at >= 0:
                     balances[at], balances[at + 1] = base, second
             elif not (
-                type(of_year) is int and type(of_city) is int and 1_000 <= of_year <= 9_999 and 0 <= of_city <= 9_999
+                type(of_year) is int
+                and type(of_city) is int
+                and YEAR_FIRST <= of_year <= YEAR_LAST
+                and 0 <= of_city <= 9_999
             ):
                 return None
     except ValueError:

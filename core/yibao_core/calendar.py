@@ -8,6 +8,7 @@ from yibao_core.plan import AGE_UNKNOWN
 
 NO_DAY = -(2**31)
 """Stands for a null date of birth."""
+YEAR_FIRST, YEAR_LAST = 1_000, 9_999  # of benefit years that balances may name
 
 
 @kernel

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from yibao_core._jit import Words, far_place, helper, kernel, place
 from yibao_core.batch import reimbursement_flags
-from yibao_core.calendar import completed_years, year_month_day
+from yibao_core.calendar import YEAR_FIRST, YEAR_LAST, completed_years, year_month_day
 from yibao_core.claim import (
     OPTIONS,
     SCRATCH,
@@ -120,7 +120,6 @@ DESK_CLAIM = DESK_SCRATCH + SCRATCH
 ) = range(len(LAYERS), len(LAYERS) + 7)
 
 DONE, LOOK_CLOSER = 0, 1
-YEAR_FIRST, YEAR_LAST = 1_000, 9_999  # of benefit years that opening balances may name
 SETTLED = int(RowStatus.SETTLED)
 LAYERS_COUNT, CARE_COUNT, PLACES_END = len(LAYERS), len(CARE_TYPES), 2 * TREATED_UNKNOWN
 REQUIRED_FAULTS = NULL_AMOUNT << TOTAL | NULL_AMOUNT << ELIGIBLE
