@@ -1,8 +1,7 @@
 """Balances of one person as a mapping: what a Settlement closes with and the next one opens with."""
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from decimal import Context, Decimal, DecimalException, Inexact, InvalidOperation
-from operator import is_
 from typing import Any
 
 from yibao.money import yuan
@@ -31,29 +30,37 @@ class Balance(tuple[Decimal, "Decimal | int"]):
     words: Words
 
 
-class Closing(dict[Account, tuple[Decimal, "Decimal | int"]]):
-    """A closing that remembers the integers of its claim's year and city, as long as it is as it was made.
+class Closing(Accounts):
+    """A closing: a mapping that nobody can change, so that whoever gives it back as an opening need not wait until six
+    Decimals are read again. It remembers the integers of its claim's year and city."""
 
-    Whoever gives it back as an opening then need not wait until six Decimals are read.
-    """
+    __slots__ = ("_balances", "_key", "_names", "_words")
 
-    key = -1  # nothing is remembered
-    made: tuple[tuple[Account, ...], tuple[tuple[Decimal, "Decimal | int"], ...]]
-    names: tuple[str, ...]
-    words: tuple[int, ...]
+    def __init__(self, balances: dict[Account, tuple[Decimal, "Decimal | int"]]) -> None:
+        self._balances = balances
+        self._key = -1  # nothing is remembered
+        self._names: tuple[str, ...] = ()
+        self._words: tuple[int, ...] = ()
+
+    def __getitem__(self, account: Account) -> tuple[Decimal, "Decimal | int"]:
+        return self._balances[account]
+
+    def __iter__(self) -> Iterator[Account]:
+        return iter(self._balances)
+
+    def __len__(self) -> int:
+        return len(self._balances)
+
+    def __repr__(self) -> str:
+        return f"Closing({self._balances})"
 
     def remember(self, key: int, names: tuple[str, ...], words: tuple[int, ...]) -> None:
         """Keep the balances of a year and city, two words for each name; none of them counts stays."""
-        self.made = (tuple(self), tuple(self.values()))
-        self.key, self.names, self.words = key, names, words
+        self._key, self._names, self._words = key, names, words
 
     def recall(self, key: int, names: tuple[str, ...]) -> tuple[int, ...] | None:
-        """Return them, None where others are meant or an entry has changed since."""
-        if self.key != key or self.names != names:
-            return None
-        made, pairs = self.made
-        # Not only equal: equal numbers of another type are looked at.
-        return self.words if tuple(self) == made and all(map(is_, self.values(), pairs)) else None
+        """Return them, None where others are meant."""
+        return self._words if self._key == key and self._names == names else None
 
 
 def balance_of(words: Words) -> Balance:

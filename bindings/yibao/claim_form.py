@@ -102,7 +102,7 @@ def is_id(value: Any) -> TypeGuard[str | int]:
     """Return whether a value is an id: an integer of 64 bits, or a text that is not blank and could be written to a file."""
     kind = type(value)
     if kind is str:
-        return bool(value.isalnum() or (value.strip(BLANKS) and _is_whole(value)))
+        return bool(value.isalnum() or (value.strip(BLANKS) and (value.isascii() or _is_whole(value))))
     return kind is int and -(2**63) < value < 2**63
 
 
@@ -220,11 +220,7 @@ class Form:
         """
         values = self._pick(claim)
         settlement, person, settled, service, category, care = values[:6]
-        if not ((type(settlement) is str and settlement.isalnum()) or is_id(settlement)):
-            return None
-        if not ((type(person) is str and person.isalnum()) or is_id(person)):
-            return None
-        if type(category) is not str or type(care) is not str:
+        if not (is_id(settlement) and is_id(person) and type(category) is str and type(care) is str):
             return None
         region, birth, where = 0, NO_DAY, NOWHERE
         try:
@@ -250,7 +246,13 @@ class Form:
                     continue
                 else:
                     return None
-                digits = text.replace(".", "", 1) if text[-3:-2] == "." else text and text + "00"  # no text is no 0
+                digits, point, cents = text.partition(".")
+                if len(cents) == 2:
+                    digits += cents
+                elif digits and not point:  # no text is no 0
+                    digits += "00"
+                else:
+                    return None
                 if not digits.isdecimal():
                     return None
                 read.append(int(digits))

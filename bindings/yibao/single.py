@@ -205,10 +205,11 @@ class _Book:
         if found is None:
             return None
         form, read = found
+        before = {} if opening is None else opening if type(opening) is Closing else dict(opening)
         key = 0
         balances: Sequence[int] = form.no_balances
-        if opening:
-            brought = _brought(form, read, opening)
+        if before is opening or before:
+            brought = _brought(form, read, before)
             if brought is None:
                 return None
             key, balances = brought
@@ -223,7 +224,7 @@ class _Book:
         closer = settle_one(form.plan.words, desk, desk)
         told: bytes = form.take(view, form.result_at)[0]
         form.desks.append((desk, view))
-        return None if closer else Settlement(claim, dict(opening) if opening else {}, form, told)
+        return None if closer else Settlement(claim, before, form, told)
 
 
 _BOOKS: dict[Any, _Book] = {}
