@@ -51,12 +51,12 @@ $(VENV)/.cli $(VENV)/.test $(VENV)/.lint $(VENV)/.bench: pyproject.toml | $(VENV
 
 demo: $(VENV)/.cli
 	@mkdir -p demo
-	@echo "inventing a city of 100,000 people, as it was paid under shandong-2017"
-	@$(BIN)/yibao-datagen city --people 100000 --seed 1 --paid-under shandong-2017 \
-		--parameters $(PARAMETERS) --out demo/ledger.parquet
+	@echo "inventing a city of 300,000 people to the end of August 2019, as each day knew the rules"
+	@$(BIN)/yibao-datagen city --people 300000 --seed 1 --months 8 --paid-under shandong-2017 --paid-under weihai-2019 \
+		--parameters $(PARAMETERS) --out demo/ledger.parquet --roster-out demo/roster.parquet
 	@echo "re-accounting demo/ledger.parquet under weihai-2019"
 	@$(BIN)/yibao reaccount demo/ledger.parquet --policy weihai-2019 --parameters $(PARAMETERS) \
-		--recorded-after-change implied_rate --out demo/out
+		--recorded-after-change implied_rate --roster demo/roster.parquet --out demo/out
 
 test: $(VENV)/.test
 	@$(BIN)/pytest $(TWO)

@@ -149,7 +149,7 @@ def city(rows: int, seed: int = 7) -> pa.Table:
     """Return an invented city's year: all care types and categories, levels, ages, fees outside the catalogue."""
     import yibao_datagen
 
-    ledger = yibao_datagen.city(people_in(rows), seed, reversals=False, rows=rows, shuffled=True)
+    ledger = yibao_datagen.city(rows, seed, rows=rows, reversals=False, order="shuffled")
     for index, field in enumerate(ledger.schema):
         if pa.types.is_decimal(field.type):
             fen = fen_of(ledger[field.name])

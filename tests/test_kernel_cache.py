@@ -290,7 +290,7 @@ def test_the_name_of_a_file_holds_all_that_it_was_made_from(monkeypatch: pytest.
         (llvmlite, "__version__", "0.99"),
         (config, "BOUNDSCHECK", "another"),
         (config, "OPT", 1),
-        (_cache, "sources_digest", lambda: "0" * 64),
+        (_cache, "sources_digest", lambda _package: "0" * 64),
     ):
         with monkeypatch.context() as patch:
             patch.setattr(where, attribute, value)

@@ -29,12 +29,13 @@ _PACKAGE = Path(__file__).resolve().parent
 
 
 @cache
-def sources_digest() -> str:
-    """Return a digest of every source file of the core."""
+def sources_digest(package: Path = _PACKAGE) -> str:
+    """Return a digest of every source file of the core, and of a package whose kernels are built on it."""
     digest = hashlib.sha256()
-    for source in sorted(_PACKAGE.rglob("*.py")):
-        digest.update(str(source.relative_to(_PACKAGE)).encode())
-        digest.update(source.read_bytes())
+    for root in dict.fromkeys((_PACKAGE, package)):
+        for source in sorted(root.rglob("*.py")):
+            digest.update(str(source.relative_to(root)).encode())
+            digest.update(source.read_bytes())
     return digest.hexdigest()
 
 
@@ -75,7 +76,11 @@ class KernelCache:
     """The compiled versions of one kernel on disk, as Numba's dispatchers ask for them."""
 
     def __init__(self, func: Callable[..., Any]) -> None:
-        self._kernel = f"{func.__module__.rpartition('.')[2]}.{func.__qualname__}"
+        package, _, name = func.__module__.partition(".")
+        self._kernel = f"{name.rpartition('.')[2]}.{func.__qualname__}"
+        if package != __package__:  # other packages may name their kernels as the core does
+            self._kernel = f"{package}.{self._kernel}"
+        self._package = Path(func.__code__.co_filename).resolve().parent
 
     @property
     def cache_path(self) -> str:
@@ -117,15 +122,19 @@ class KernelCache:
             config.BOUNDSCHECK, str(config.OPT), config.LOOP_VECTORIZE, config.SLP_VECTORIZE, config.DEBUGINFO_DEFAULT,
         )  # fmt: skip
         types = tuple(str(kind) for kind in signature)
-        made_from = (sources_digest(), _compilers(), codegen.magic_tuple(), settings, self._kernel, types)
+        made_from = (self._sources, _compilers(), codegen.magic_tuple(), settings, self._kernel, types)
         key = hashlib.sha256(repr(made_from).encode()).hexdigest()
-        return f"{self._kernel}-{sources_digest()[:12]}-{key[:32]}{SUFFIX}"
+        return f"{self._kernel}-{self._sources[:12]}-{key[:32]}{SUFFIX}"
 
     def _outdated(self, folder: Path) -> Iterator[Path]:
         """Give the kernel's files made from other sources: an installation has one state of them."""
         for file in folder.glob(f"{self._kernel}-*{SUFFIX}"):
-            if f"-{sources_digest()[:12]}-" not in file.name:
+            if f"-{self._sources[:12]}-" not in file.name:
                 yield file
+
+    @property
+    def _sources(self) -> str:
+        return sources_digest(self._package)
 
 
 def _compilers() -> tuple[str, ...]:

@@ -1,98 +1,169 @@
-"""A city's year: people, claims, reversals, as one ledger that nobody has paid yet beyond basic insurance."""
+"""A city's year: people, the roster of the poor, and claims as a ledger that nobody has paid yet beyond basic insurance."""
 
-from typing import Any, Literal
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import pyarrow as pa
 
-from yibao_datagen import columns
-from yibao_datagen.claims import CARE_TYPES, Claims, make_claims
-from yibao_datagen.ids import national_looking, settlement_numbers, settlement_text
-from yibao_datagen.people import CATEGORY_CELLS, Ints, People, make_people
-from yibao_datagen.reversals import add_reversals, reversal_counts
+from yibao_datagen.claims import Window, make_claims
+from yibao_datagen.people import PEOPLE_MAX, People, make_people
+from yibao_datagen.plan import Plan, cells_of, plan_of
+from yibao_datagen.profile import Profile, read_profile
+from yibao_datagen.regions import districts_of
+from yibao_datagen.tables import ledger_of, people_of, roster_of
 
-ROWS_PER_PERSON = 5.2
+Ids = Literal["int64", "text"]
+Order = Literal["settled", "person", "shuffled"]
+PART_PEOPLE = 50_000
+T = TypeVar("T")
+S = TypeVar("S")
+
+
+class City:
+    """An invented city. Every person's life and claims depend on the seed and the person's number alone: a larger city, other
+    months, threads or parts change nothing about them."""
+
+    def __init__(
+        self,
+        people: int = 100_000,
+        seed: int = 1,
+        *,
+        profile: str | Path | Profile = "weihai-2019",
+        year: int | None = None,
+        region: int | None = None,
+        months: int | tuple[int, int] = 12,
+        reversals: bool = True,
+        ids: Ids = "int64",
+    ) -> None:
+        """`profile`: a built-in one, a TOML file, or what `read_profile` gives; its base year and region where nothing is said. `months`: service dates lie
+        in the first so many, or from one to another. About 0.3 % of the rows are reversals, unless `reversals` is False."""
+        self.profile = profile if isinstance(profile, Profile) else read_profile(profile)
+        self.base_year = int(self.profile["base_year"])
+        self.people_count, self.seed, self.ids = people, seed, ids
+        self.year = self.base_year if year is None else year
+        self.region = int(self.profile["region"]) if region is None else region
+        first, last = (1, months) if isinstance(months, int) else months
+        checks: tuple[tuple[str, Any, bool, str], ...] = (
+            ("people", people, 1 <= people <= PEOPLE_MAX, f"1 to {PEOPLE_MAX}"),
+            ("seed", seed, 0 <= seed < 2**62, "0 to 2**62 - 1"),
+            ("months", months, 1 <= first <= last <= 12, "1 to 12"),
+            ("year", self.year, abs(self.year - self.base_year) <= 10, f"{self.base_year}, or ten years from it"),
+            ("ids", ids, ids in ("int64", "text"), "'int64' or 'text'"),
+        )
+        for name, value, is_right, expected in checks:
+            if not is_right:
+                raise ValueError(f"{name}: expected {expected}, got {value!r}")
+        districts_of(self.region)
+        self.window = Window(month_start(self.year, first), month_start(self.year, last + 1), int(reversals))
+        self.cells = cells_of(self.profile)
+
+    @cached_property
+    def plan(self) -> Plan:
+        """The profile as kernels read it."""
+        return plan_of(self.profile, self.year, self.region, districts_of(self.region))
+
+    def residents(self, first: int, count: int) -> People:
+        """Return people as arrays, from a number (1 and up) on."""
+        return make_people(self.plan, self.seed, self.base_year, first, count)
+
+    def claims(self, people: People) -> Any:
+        """Return people's rows as an array of `yibao_datagen.claims`' columns, person by person."""
+        return make_claims(self.plan, self.seed, self.year, people, self.window)
+
+    def ledgers(self, *, threads: int | None = None, part_people: int = PART_PEOPLE) -> Iterator[pa.Table]:
+        """Give the ledger in parts of so many people, person by person, in bounded memory."""
+        yield from in_order(self._ledger_of, self._parts(part_people), threads)
+
+    def ledger(
+        self,
+        *,
+        rows: int | None = None,
+        order: Order = "settled",
+        threads: int | None = None,
+        part_people: int = PART_PEOPLE,
+    ) -> pa.Table:
+        """Return the whole ledger: one row a settlement, its columns those of the ledger page up to the payment of basic
+        insurance, and the day of admission.
+
+        `rows`: no more than so many, those of the first people. `order`: by time of settlement, where ids tell the order
+        of ties, by person, or any. Money is decimal128(18, 2) yuan.
+        """
+        if order not in ("settled", "person", "shuffled"):
+            raise ValueError(f"order: expected 'settled', 'person' or 'shuffled', got {order!r}")
+        if rows is not None and rows < 1:
+            raise ValueError(f"rows: expected at least 1, got {rows}")
+        parts: list[pa.Table] = []
+        count = 0
+        for part in self.ledgers(threads=threads, part_people=part_people):
+            parts.append(part)
+            count += len(part)
+            if rows is not None and count >= rows:
+                break
+        table = pa.concat_tables(parts).slice(0, rows).unify_dictionaries().combine_chunks()
+        if order == "person":
+            return table
+        numbers = np.arange(len(table))
+        if order == "settled":
+            # Stable: a person's rows stand in the order of their ids, and people in that of theirs.
+            numbers = np.argsort(table["settled_at"].to_numpy(), kind="stable")
+        else:
+            numbers = np.random.default_rng([self.seed, 4]).permutation(numbers)
+        return table.take(pa.array(numbers)).combine_chunks()
+
+    def people(self, *, threads: int | None = None) -> pa.Table:
+        """Return the residents, one row a person: household, birth and death, district, category and since when, what they have."""
+        parts = in_order(lambda part: people_of(self._residents(part), self), self._parts(PART_PEOPLE), threads)
+        return pa.concat_tables(parts).unify_dictionaries().combine_chunks()
+
+    def roster(self, *, threads: int | None = None) -> pa.Table:
+        """Return who was poor from when to when, as is known in the end: person_id, category, from, to (empty: open).
+
+        A recognition that was backdated holds here from 1 January on; rows settled before it was known show none.
+        """
+        parts = in_order(lambda part: roster_of(self._residents(part), self), self._parts(PART_PEOPLE), threads)
+        return pa.concat_tables(parts).combine_chunks()
+
+    def _parts(self, part_people: int) -> Iterator[tuple[int, int]]:
+        for begin in range(0, self.people_count, part_people):
+            yield begin + 1, min(part_people, self.people_count - begin)
+
+    def _residents(self, part: tuple[int, int]) -> People:
+        return self.residents(*part)
+
+    def _ledger_of(self, part: tuple[int, int]) -> pa.Table:
+        people = self._residents(part)
+        return ledger_of(people, self.claims(people), self)
 
 
 def city(
-    people: int = 100_000,
-    seed: int = 1,
-    year: int = 2019,
-    region: int = 3710,
-    reversals: bool = True,
-    ids: Literal["int64", "text"] = "int64",
-    *,
-    months: int = 8,
-    rows: int | None = None,
-    shuffled: bool = False,
+    people: int = 100_000, seed: int = 1, *, rows: int | None = None, order: Order = "settled", **options: Any
 ) -> pa.Table:
-    """Return the claims of an invented city as a ledger: one row a settlement, exactly `rows` of them.
-
-    Service dates lie in the first `months` of `year`; without `rows` there are 5.2 a person. Rows stand in the order
-    of (settled_at, settlement_id), which ties in settled_at leave to the id; `shuffled` puts them in any order.
-    Columns are those of the ledger page up to the payment of basic insurance: money is decimal128(18, 2) yuan, ids
-    are int64 or text. About 0.3 % of the rows are reversals, unless `reversals` is False; most are billed again.
-    The same arguments give the same table.
-    """
-    _check(people, seed, months, rows, ids)
-    wanted = round(people * ROWS_PER_PERSON) if rows is None else rows
-    cancelled, rebilled = reversal_counts(wanted) if reversals else (0, 0)
-    residents = make_people(people, seed, year, region)
-    claims = make_claims(residents, wanted - cancelled - rebilled, seed, year, region, months)
-    claims = add_reversals(claims, cancelled, rebilled, seed, region)
-
-    # Stable: in a tie a reversal stays behind its original, and a new bill behind the reversal.
-    order = np.argsort(claims.settled_us, kind="stable")
-    position = np.empty(wanted, dtype=np.int64)
-    position[order] = np.arange(wanted)
-    if shuffled:
-        order = np.random.default_rng([seed, 4]).permutation(order)
-    first_id = year * 1_000_000_000 + 1
-    reversed_id = np.where(claims.reverses >= 0, position[claims.reverses] + first_id, -1)
-    return _table(residents, claims.take(order), position[order] + first_id, reversed_id[order], ids)
+    """Return the ledger of `City(people, seed, **options)`: see there and at `City.ledger`."""
+    return City(people, seed, **options).ledger(rows=rows, order=order)
 
 
-def _check(people: int, seed: int, months: int, rows: int | None, id_type: str) -> None:
-    if people < 1:
-        raise ValueError(f"people: expected at least 1, got {people}")
-    if seed < 0:
-        raise ValueError(f"seed: expected at least 0, got {seed}")
-    if not 1 <= months <= 12:
-        raise ValueError(f"months: expected 1 to 12, got {months}")
-    if rows is not None and not 1 <= rows < 1_000_000_000:
-        raise ValueError(f"rows: expected 1 to 999999999, got {rows}")
-    if id_type not in ("int64", "text"):
-        raise ValueError(f"ids: expected 'int64' or 'text', got {id_type!r}")
+def in_order(work: Callable[[S], T], jobs: Iterable[S], threads: int | None) -> Iterator[T]:
+    """Give the results of jobs in their order; only as many are under way or waiting as there are threads, and one."""
+    count = threads or len(os.sched_getaffinity(0))
+    if count == 1:
+        yield from map(work, jobs)
+        return
+    with ThreadPoolExecutor(count) as pool:
+        waiting: deque[Future[T]] = deque()
+        for job in jobs:
+            waiting.append(pool.submit(work, job))
+            if len(waiting) > count:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
-def _table(residents: People, claims: Claims, settlement: Ints, reverses: Ints, id_type: str) -> pa.Table:
-    """Return the ledger: the claims in their order, each with the cells of its person."""
-    person = claims.person
-    changed = claims.service_day >= residents.change_day[person]
-    category = np.where(changed, residents.later_category[person], residents.category[person])
-    as_text = id_type == "text"
-    settlement_column = settlement_text if as_text else settlement_numbers
-    person_id = columns.text(national_looking(residents)[person]) if as_text else pa.array(residents.number[person])
-    cells: dict[str, Any] = {
-        "settlement_id": settlement_column(settlement),
-        "reverses": settlement_column(reverses, reverses >= 0),
-        "person_id": person_id,
-        "settled_at": pa.array(claims.settled_us.view("M8[us]"), pa.timestamp("us")),
-        "service_date": pa.array(claims.service_day, pa.int32()).view(pa.date32()),
-        "insured_region": pa.array(residents.district[person], pa.int32()),
-        "treated_region": pa.array(claims.treated_region, pa.int32()),
-        "hospital_id": pa.array(claims.hospital, pa.int64()),
-        "hospital_level": pa.array(claims.level, pa.int8()),
-        "category": columns.labels(category, CATEGORY_CELLS),
-        "birth_date": pa.array(residents.birth_day[person], pa.int32()).view(pa.date32()),
-        "care_type": columns.labels(claims.care, CARE_TYPES),
-        "total_fee": columns.money(claims.total_fen),
-        "self_funded_fee": columns.money(claims.self_funded_fen),
-        "over_limit_fee": columns.money(claims.over_limit_fen),
-        "first_pay_fee": columns.money(claims.first_pay_fen),
-        "eligible_fee": columns.money(claims.eligible_fen),
-        "basic_paid": columns.money(claims.basic_fen),
-        "has_commercial_supplement": pa.array(residents.has_supplement[person]),
-        "has_social_card_account": pa.array(residents.has_social_card[person]),
-    }
-    return pa.table(cells)
+def month_start(year: int, month: int) -> int:
+    """Return the first day of a month (1 to 13, where 13 is next January), counted from 1970-01-01."""
+    return int(np.datetime64(f"{year + (month - 1) // 12}-{(month - 1) % 12 + 1:02d}-01", "D").astype(np.int64))

@@ -1,193 +1,414 @@
-"""What people bring to the counter: visits and stays with dates, hospitals and fees, one entry a claim."""
+"""What people bring to the counter: visits and stays with dates, hospitals and fees, and what is taken back of them.
 
-from dataclasses import dataclass, fields
+A person's claims of a year are a function of the seed, the person and the year. They are numbered as they are drawn; a
+reversal stands behind its original and a new bill behind the reversal, so that ids tell the order where times tie.
+"""
+
+import math
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from yibao_datagen.people import Bools, Floats, Ints, People, day_number, pick
-from yibao_datagen.regions import ELSEWHERE, districts_of
-
-CARE_TYPES = ("inpatient", "outpatient", "chronic_outpatient", "special_drug", "pku")
-INPATIENT, OUTPATIENT, CHRONIC, SPECIAL_DRUG, PKU = range(len(CARE_TYPES))
-
-# One number a care type, in the order of CARE_TYPES.
-CARE_SHARES = (0.047, 0.610, 0.342, 0.001, 0.0)  # PKU food goes to those who have PKU
-OUTSIDE_SHARES = (0.10, 0.02, 0.02, 0.15, 0.05)
-MEDIAN_TOTAL_FEN = (700_000, 14_000, 26_000, 1_100_000, 180_000)
-TOTAL_SIGMA = (0.95, 0.80, 0.65, 0.50, 0.40)
-HEAVY_SHARES = (0.045, 0.0, 0.002, 0.0, 0.0)  # bills that a lognormal does not know: Pareto on top
-HEAVY_EXPONENT = 1.4
-LARGEST_TOTAL_FEN = 200_000_000
-
-LEVELS = np.array([1, 2, 3, 9], dtype=np.int8)  # 9: no level, as village clinics
-LEVEL_SHARES = (
-    (0.20, 0.45, 0.34, 0.01),
-    (0.35, 0.20, 0.15, 0.30),
-    (0.40, 0.35, 0.20, 0.05),
-    (0, 0.1, 0.9, 0),
-    (0, 0.2, 0.8, 0),
-)
-LEVEL_SHARES_OUTSIDE = (0.03, 0.12, 0.84, 0.01)
-LEVEL_COST = np.array([0.6, 1.0, 1.7, 0.5])
-HOSPITALS_PER_LEVEL = np.array([30, 8, 3, 200])  # in each district
-
-# Basic insurance by rule of thumb, by hospital level (index 0 to 9) or care type.
-INPATIENT_DEDUCTIBLE_FEN = np.array([0, 20_000, 50_000, 100_000, 0, 0, 0, 0, 0, 20_000])
-INPATIENT_RATE_BP = np.array([0, 8_500, 7_200, 6_000, 0, 0, 0, 0, 0, 8_500])
-OUTSIDE_LESS_BP = 1_000
-OTHER_RATE_BP = np.array([0, 5_000, 6_000, 0, 0])
-LARGEST_BASIC_FEN = np.array([15_000_000, 8_000, 150_000, 0, 0])
+from yibao_core._jit import helper, kernel, routine
+from yibao_datagen.people import (
+    BIRTH_DAY,
+    DEATH_DAY,
+    DISTRICT,
+    HAS,
+    PURPOSES,
+    SEVERE,
+    Floats,
+    Ints,
+    People,
+    first_day,
+)  # fmt: skip
+from yibao_datagen.plan import (
+    BILLED_AGAIN,
+    CANCER,
+    CARE_TYPES,
+    CHRONIC,
+    COLLECTED,
+    DAYS_STAY,
+    DRUG_IN_STAY,
+    FIRST_PAY_BP,
+    GUIDE,
+    INPATIENT,
+    LARGEST_FEN,
+    LATE,
+    LEVELS,
+    OUTPATIENT,
+    OVER_LIMIT_BP,
+    PKU,
+    REFERRED,
+    REVERSED_LATE,
+    SAME_DAY,
+    SELF_FUNDED_BP,
+    SPECIAL_DRUG,
+    TWO_SLIPS,
+    Plan,
+)  # fmt: skip
+from yibao_datagen.streams import below, draw, fine_unit, normal, poisson, unit
 
 DAY_US = 86_400_000_000
 SECOND_US = 1_000_000
+NONE = -1
+
+# A row, as a column of numbers.
+COLUMNS = 18
+(
+    PERSON,  # place among the people
+    NUMBER,  # settlement
+    REVERSES,  # settlement; NONE
+    EPISODE,  # settlement that the episode began with; NONE
+    CARE,
+    SETTLED_US,
+    SHOWN_DAY,  # what is known then about the category stands in the row: a reversal shows what its original did
+    ADMISSION_DAY,
+    SERVICE_DAY,
+    TREATED,
+    HOSPITAL,
+    LEVEL,
+    TOTAL,
+    SELF_FUNDED,
+    OVER_LIMIT,
+    FIRST_PAY,
+    ELIGIBLE,
+    BASIC,
+) = range(COLUMNS)
+
+NUMBERS_A_YEAR = 100_000
+"""A settlement's number: person, two digits of the year, five of the claim."""
+TURNS = 16  # blocks of a claim; each bill of it has its own
+(DAY_AND_PLACE, HOUSE, BILL, FEES, TAKEN_BACK, SECOND_BILL, SECOND_FEES, REFERRAL) = range(8)
+ROWS_OF_CLAIM = 12  # at most: two slips, or a stay with two referrals and a drug, each taken back and billed again
+ROWS_OF_CARE = 40_000
+
+HOSPITALS = np.array([30, 8, 3, 200])  # in each district, by level
+# Basic insurance by rule of thumb, by place of the level among LEVELS, or by care type.
+DEDUCTIBLES_FEN = np.array([20_000, 50_000, 100_000, 20_000])
+STAY_RATES_BP = np.array([8_500, 7_200, 6_000, 8_500])
+OUTSIDE_LESS_BP = 1_000
+OTHER_RATES_BP = np.array([0, 5_000, 6_000, 0, 0])
+LARGEST_BASIC_FEN = np.array([15_000_000, 8_000, 150_000, 0, 0])
 
 
-@dataclass(frozen=True)
-class Claims:
-    """Arrays with one entry a row. `person` indexes `People`, `care` indexes `CARE_TYPES`.
+class Window(NamedTuple):
+    """Which rows are written: service days from `begin` up to but without `end`; others are numbered all the same."""
 
-    Money is fen, days count from 1970-01-01, `settled_us` microseconds from there. `reverses` is the entry that a
-    row takes back, −1 for none. Total = self-funded + over limit + first pay + eligible.
+    begin: int
+    end: int
+    reversals: int
+
+
+def make_claims(plan: Plan, seed: int, year: int, people: People, window: Window) -> Ints:
+    """Return the rows of people in a year, person by person: (COLUMNS, rows)."""
+    expected = float(people.rates[:SEVERE].sum())
+    parts = []
+    row = np.empty(COLUMNS, dtype=np.int64)
+    person = 0
+    room = int(expected * 1.1) + ROWS_OF_CARE
+    while person < people.size:
+        rows = np.empty((COLUMNS, room), dtype=np.int64)
+        person, count = write_claims(
+            plan, seed, year, people.first - 1, people.fields, people.rates, window, person, row, rows
+        )
+        parts.append(rows[:, :count])
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+
+
+@helper
+def day_of(plan: Plan, care: int, share: float) -> int:
+    """Return the day of the year up to which a share of a kind of care has come."""
+    day: int = plan.guide[care, int(share * GUIDE)]
+    while share >= plan.days[care, day]:
+        day += 1
+    return day
+
+
+@helper
+def place_among(edges: npt.NDArray[np.float64], row: int, share: float) -> int:
+    """Return the place whose share it is."""
+    place = 0
+    while share >= edges[row, place] and place < edges.shape[1] - 1:
+        place += 1
+    return place
+
+
+@routine
+def fees_of(
+    plan: Plan, seed: int, person: int, purpose: int, turn: int, care: int, level: int, severity: float, row: Ints
+) -> None:
+    """Write a bill's total and its parts, which add up to it, to the end of a row; `turn` is that of the bill's first block."""
+    word_0, word_1, word_2, word_3 = draw(seed, person, purpose, turn)
+    total = math.exp(plan.medians[care, level] + plan.sigma[care] * normal(fine_unit(word_0, word_1)) + severity)
+    if unit(word_2) < plan.heavy[care]:
+        total *= 2.0 * unit(word_3) ** (-1.0 / plan.heavy_exponent[care])
+    total_fen = int(min(max(total, 100.0), plan.numbers[LARGEST_FEN]))
+    word_0, word_1, word_2, _ = draw(seed, person, purpose, turn + 1)
+    if care == PKU:  # food is in no catalogue
+        self_funded_bp, over_bp, first_bp = 10_000, 0, 0
+    else:
+        self_funded_bp = below(word_0, 2 * int(plan.numbers[SELF_FUNDED_BP]) + 1)
+        # Three bills in four have nothing above a price limit.
+        over_bp = max(
+            0, below(word_1, 32 * int(plan.numbers[OVER_LIMIT_BP]) + 1) - 24 * int(plan.numbers[OVER_LIMIT_BP])
+        )
+        first_bp = below(word_2, 2 * int(plan.numbers[FIRST_PAY_BP]) + 1)
+    row[TOTAL] = total_fen
+    row[SELF_FUNDED] = total_fen * self_funded_bp // 10_000
+    row[OVER_LIMIT] = total_fen * over_bp // 10_000
+    row[FIRST_PAY] = total_fen * first_bp // 10_000
+
+
+@routine
+def settle_basic(row: Ints, level: int, outside: bool) -> None:
+    """Write the eligible fee, and what basic insurance pays of it by rule of thumb, in whole fen."""
+    care = row[CARE]
+    eligible = row[TOTAL] - row[SELF_FUNDED] - row[OVER_LIMIT] - row[FIRST_PAY]
+    row[ELIGIBLE] = eligible
+    base, rate_bp = eligible, OTHER_RATES_BP[care]
+    if care == INPATIENT:
+        base = max(eligible - DEDUCTIBLES_FEN[level], 0)
+        rate_bp = STAY_RATES_BP[level] - (OUTSIDE_LESS_BP if outside else 0)
+    row[BASIC] = min(base * rate_bp // 10_000, LARGEST_BASIC_FEN[care])
+
+
+@routine
+def house(plan: Plan, care: int, outside: bool, own: int, words: tuple[int, int, int, int], row: Ints) -> int:
+    """Write where a claim was treated; return the place of the level among LEVELS."""
+    word_0, word_1, word_2, word_3 = words
+    level = place_among(plan.levels, len(CARE_TYPES) if outside else care, unit(word_0))
+    if outside:
+        row[TREATED] = plan.elsewhere[below(word_2, plan.elsewhere.size)]
+    else:
+        row[TREATED] = plan.districts[own if unit(word_3) < 0.8 else below(word_2, plan.districts.size)]
+    write_house(row, level, word_1)
+    return level
+
+
+@helper
+def write_house(row: Ints, level: int, word: int) -> None:
+    """Write level and hospital (region, level, three digits): a district has a few large houses and many small ones."""
+    share = unit(word)
+    row[LEVEL] = LEVELS[level]
+    row[HOSPITAL] = row[TREATED] * 10_000 + LEVELS[level] * 1_000 + int(share * share * HOSPITALS[level]) + 1
+
+
+@routine
+def settled_us(plan: Plan, care: int, outside: bool, new_year: int, day: int, word_1: int, word_2: int) -> int:
+    """Return when a claim is settled: most at once, some later, some with all others of their kind in the next month."""
+    second = 8 * 3600 + below(word_2, 10 * 3600)
+    if outside:
+        lag = 5 + below(word_1, 56)
+    elif care == INPATIENT:
+        lag = below(word_1, 6)
+    else:
+        share = unit(word_1)
+        collected, late = plan.numbers[COLLECTED], plan.numbers[LATE]
+        if share < collected and care in (OUTPATIENT, CHRONIC):
+            fifth: int = plan.collected[day - new_year]
+            return (new_year + fifth) * DAY_US + 9 * 3600 * SECOND_US
+        if share < collected + late:
+            lag = 30 + below(word_2, 151)
+        elif share < collected + late + (1 - collected - late) * plan.numbers[SAME_DAY]:
+            lag = 0
+        else:
+            lag = 1 + word_1 % 3
+    return (day + lag) * DAY_US + second * SECOND_US
+
+
+@helper
+def put(row: Ints, rows: Ints, at: int, window: Window) -> int:
+    """Copy a row to the others if it is wanted; return where the next one goes."""
+    if row[REVERSES] == NONE:
+        row[SHOWN_DAY] = row[SETTLED_US] // DAY_US
+    if not window.begin <= row[SERVICE_DAY] < window.end:
+        return at
+    for column in range(COLUMNS):
+        rows[column, at] = row[column]
+    return at + 1
+
+
+@routine
+def put_and_take_back(
+    plan: Plan,
+    seed: int,
+    person: int,
+    purpose: int,
+    turn: int,
+    outside: bool,
+    row: Ints,
+    rows: Ints,
+    at: int,
+    window: Window,
+) -> int:
+    """Write a row; where it is taken back, its reversal and mostly a new bill behind it. Return where the next one goes."""
+    at = put(row, rows, at, window)
+    word_0, word_1, word_2, word_3 = draw(seed, person, purpose, turn)
+    if unit(word_0) >= plan.reversed[row[CARE]]:
+        return at
+    original = row[NUMBER]
+    late = unit(word_1) < plan.numbers[REVERSED_LATE]
+    lag = 20 + below(word_2, 101) if late else 1 + below(word_2, 5)
+    row[SETTLED_US] += lag * DAY_US + below(word_3, 600) * SECOND_US
+    for column in range(TOTAL, COLUMNS):
+        row[column] = -row[column]
+    row[NUMBER], row[REVERSES] = original + 1, original
+    if window.reversals:
+        at = put(row, rows, at, window)
+    for column in range(TOTAL, COLUMNS):
+        row[column] = -row[column]
+    row[REVERSES] = NONE
+    row[NUMBER] = original + 2
+    word_0, word_1, word_2, word_3 = draw(seed, person, purpose, turn + 1)
+    if unit(word_0) >= plan.numbers[BILLED_AGAIN] or not window.reversals:
+        return at
+    # A quarter of the new bills leaves the counter in the same second: only the id tells the order.
+    row[SETTLED_US] += max(0, below(word_1, 2_400) - 600) * SECOND_US
+    factor_bp = 10_000 + (100 + below(word_2, 3_901)) * (1 if word_3 & 1 else -1)
+    changed = 0
+    for fee in range(SELF_FUNDED, BASIC):
+        fee_fen = row[fee] * factor_bp // 10_000
+        changed += fee_fen
+        row[fee] = fee_fen
+    if changed == row[TOTAL] or changed <= 0:
+        row[SELF_FUNDED] += 1
+        changed += 1
+    row[TOTAL] = changed
+    settle_basic(row, level_of(row), outside)
+    return put(row, rows, at, window)
+
+
+@helper
+def level_of(row: Ints) -> int:
+    """Return the place of a row's level among LEVELS."""
+    level: int = min(row[LEVEL], 4) - 1
+    return level
+
+
+@routine
+def write_claim(
+    plan: Plan, seed: int, person: int, purpose: int, turn: int, care: int, new_year: int, fields: Ints, at_person: int,
+    severity: float, row: Ints, rows: Ints, at: int, window: Window,
+) -> int:  # fmt: skip
+    """Write the rows of one claim, numbered from `row[NUMBER]` on; return where the next one goes."""
+    word_0, word_1, word_2, word_3 = draw(seed, person, purpose, turn + DAY_AND_PLACE)
+    day = new_year + day_of(plan, care, unit(word_0))
+    if day < fields[BIRTH_DAY, at_person] or day > fields[DEATH_DAY, at_person]:
+        return at
+    outside = unit(word_3) < plan.outside[care]
+    row[CARE], row[SERVICE_DAY], row[ADMISSION_DAY] = care, day, day
+    row[REVERSES], row[EPISODE] = NONE, NONE
+    level = house(plan, care, outside, fields[DISTRICT, at_person], draw(seed, person, purpose, turn + HOUSE), row)
+    row[SETTLED_US] = settled_us(plan, care, outside, new_year, day, word_1, word_2)
+    fees_of(plan, seed, person, purpose, turn + BILL, care, level, severity, row)
+    settle_basic(row, level, outside)
+    first = row[NUMBER]
+    word_0, word_1, word_2, word_3 = draw(seed, person, purpose, turn + REFERRAL)
+    if care != INPATIENT:
+        at = put_and_take_back(plan, seed, person, purpose, turn + TAKEN_BACK, outside, row, rows, at, window)
+        if care == OUTPATIENT and unit(word_0) < plan.numbers[TWO_SLIPS]:
+            # A second slip of the same visit and second; one in five is the same to the fen, and right all the same.
+            same = word_1 % 5 == 0
+            row[NUMBER], row[REVERSES] = first + 3, NONE
+            row[SETTLED_US] = settled_us_again(plan, seed, person, purpose, turn, care, outside, new_year, day)
+            fees_of(plan, seed, person, purpose, turn + (BILL if same else SECOND_BILL), care, level, severity, row)
+            settle_basic(row, level, outside)
+            at = put(row, rows, at, window)
+        return at
+
+    days = stay_days(plan, row[TOTAL], level, word_2)
+    row[ADMISSION_DAY] = max(day - days, fields[BIRTH_DAY, at_person])
+    with_drug = fields[HAS, at_person] >> CANCER & 1 and unit(word_3) < plan.numbers[DRUG_IN_STAY]
+    goes_on = level < 2 and not outside and unit(word_0) < plan.numbers[REFERRED]
+    if goes_on:
+        row[EPISODE] = first
+    settled = row[SETTLED_US]
+    at = put_and_take_back(plan, seed, person, purpose, turn + TAKEN_BACK, outside, row, rows, at, window)
+    row[REVERSES] = NONE
+    if with_drug:
+        row[NUMBER], row[CARE], row[SETTLED_US] = first + 3, SPECIAL_DRUG, settled
+        fees_of(plan, seed, person, purpose, turn + SECOND_BILL, SPECIAL_DRUG, 2, severity, row)
+        settle_basic(row, level, outside)
+        at = put(row, rows, at, window)
+    step = 0
+    while goes_on:
+        word_0, word_1, word_2, word_3 = draw(seed, person, purpose, turn + REFERRAL + 1 + step)
+        level += 1
+        days = 3 + below(word_2, 12)
+        row[CARE], row[NUMBER] = INPATIENT, first + 4 + step
+        row[ADMISSION_DAY] = row[SERVICE_DAY] if step else day
+        row[SERVICE_DAY] = row[ADMISSION_DAY] + days
+        row[SETTLED_US] = max(settled, row[SERVICE_DAY] * DAY_US) + (10 * 3600 + below(word_3, 6 * 3600)) * SECOND_US
+        write_house(row, level, word_1)
+        fees_of(plan, seed, person, purpose, turn + 10 + 2 * step, INPATIENT, level, severity, row)
+        settle_basic(row, level, outside)
+        if row[SERVICE_DAY] > fields[DEATH_DAY, at_person]:
+            break
+        at = put(row, rows, at, window)
+        settled = row[SETTLED_US]
+        step += 1
+        goes_on = level < 2 and unit(word_0) < 0.3
+    return at
+
+
+@routine
+def settled_us_again(
+    plan: Plan, seed: int, person: int, purpose: int, turn: int, care: int, outside: bool, new_year: int, day: int
+) -> int:
+    """Return when the claim of these blocks is settled."""
+    _, word_1, word_2, _ = draw(seed, person, purpose, turn + DAY_AND_PLACE)
+    return settled_us(plan, care, outside, new_year, day, word_1, word_2)
+
+
+@helper
+def stay_days(plan: Plan, total_fen: int, level: int, word: int) -> int:
+    """Return the days of a stay: dearer ones are longer."""
+    usual = math.exp(plan.medians[INPATIENT, level])
+    days = plan.numbers[DAYS_STAY] * (0.55 + 0.9 * unit(word)) * math.sqrt(total_fen / usual) * 0.9
+    return min(max(1, int(days)), 180)
+
+
+@kernel
+def write_claims(
+    plan: Plan,
+    seed: int,
+    year: int,
+    before: int,
+    fields: Ints,
+    rates: Floats,
+    window: Window,
+    begin: int,
+    row: Ints,
+    rows: Ints,
+) -> tuple[int, int]:
+    """Write the rows of people from place `begin` on, while there is room for a person; return the next place, and the rows.
+
+    `before`: people before those of `fields`. `row`: room for one.
     """
-
-    person: Ints
-    care: Ints
-    treated_region: Ints
-    hospital: Ints
-    level: Ints
-    service_day: Ints
-    settled_us: Ints
-    total_fen: Ints
-    self_funded_fen: Ints
-    over_limit_fen: Ints
-    first_pay_fen: Ints
-    eligible_fen: Ints
-    basic_fen: Ints
-    reverses: Ints
-
-    def __len__(self) -> int:
-        return len(self.person)
-
-    def take(self, rows: Ints) -> "Claims":
-        return Claims(**{column.name: getattr(self, column.name)[rows] for column in fields(self)})
-
-
-def join(parts: list[Claims]) -> Claims:
-    """Return the rows of all parts, one after the other."""
-    return Claims(
-        **{column.name: np.concatenate([getattr(part, column.name) for part in parts]) for column in fields(Claims)}
-    )
-
-
-def make_claims(people: People, count: int, seed: int, year: int, region: int, months: int) -> Claims:
-    """Return exactly `count` claims discharged in the first `months` of the year, person by person."""
-    rng = np.random.default_rng([seed, 2])
-    # Gamma rates and a given total: negative binomial counts, seen from one person.
-    per_person = rng.multinomial(count, people.claim_weight / people.claim_weight.sum())
-    person = np.repeat(np.arange(len(people), dtype=np.int32), per_person)
-    care = pick(rng, CARE_SHARES, count)
-    care[people.has_pku[person] & (rng.random(count) < 0.8)] = PKU
-
-    outside = rng.random(count) < np.array(OUTSIDE_SHARES)[care]
-    service_day, settled_us = _dates(rng, care, outside, year, months)
-    treated_region, level, hospital = _hospitals(rng, care, outside, people.district[person], region)
-    total_fen = _totals(rng, care, level)
-    self_funded_fen, over_limit_fen, first_pay_fen = _outside_policy_range(rng, care, total_fen)
-    eligible_fen = total_fen - self_funded_fen - over_limit_fen - first_pay_fen
-    return Claims(
-        person=person,
-        care=care,
-        treated_region=treated_region,
-        hospital=hospital,
-        level=level,
-        service_day=service_day,
-        settled_us=settled_us,
-        total_fen=total_fen,
-        self_funded_fen=self_funded_fen,
-        over_limit_fen=over_limit_fen,
-        first_pay_fen=first_pay_fen,
-        eligible_fen=eligible_fen,
-        basic_fen=basic_paid_fen(eligible_fen, care, level, outside),
-        reverses=np.full(count, -1, dtype=np.int64),
-    )
-
-
-def _dates(rng: np.random.Generator, care: Ints, outside: Bools, year: int, months: int) -> tuple[Ints, Ints]:
-    """Return day of service (of discharge: a stay may have begun in the month before) and time of settlement.
-
-    Visits are settled within three days, stays within five, slips from outside after up to two months. One visit
-    in twelve is handed in collected and settled at nine on the fifth of the next month, with all others of its kind.
-    """
-    count = len(care)
-    first_day, end_day = day_number(year, 1), day_number(year, months + 1)
-    service_day = rng.integers(first_day, end_day, count, dtype=np.int32)
-    lag_days = rng.integers(0, np.where(care == INPATIENT, 6, 4), dtype=np.int32)
-    lag_days[outside] = rng.integers(5, 61, int(outside.sum()), dtype=np.int32)
-    second = rng.integers(8 * 3600, 18 * 3600, count, dtype=np.int32)
-    settled_us = (service_day + lag_days) * np.int64(DAY_US) + second * np.int64(SECOND_US)
-
-    collected = np.flatnonzero(np.isin(care, (OUTPATIENT, CHRONIC)) & ~outside & (rng.random(count) < 1 / 12))
-    next_month = service_day[collected].astype("M8[D]").astype("M8[M]") + 1
-    settled_us[collected] = (next_month.astype("M8[D]").astype(np.int64) + 4) * DAY_US + 9 * 3600 * SECOND_US
-    return service_day, settled_us
-
-
-def _hospitals(
-    rng: np.random.Generator, care: Ints, outside: Bools, district: Ints, region: int
-) -> tuple[Ints, Ints, Ints]:
-    """Return treated region (6 digits), hospital level and hospital id (region, level, three digits)."""
-    count = len(care)
-    other = np.array(districts_of(region), dtype=np.int32)[rng.integers(0, len(districts_of(region)), count)]
-    treated = np.where(rng.random(count) < 0.8, district, other)
-    treated[outside] = np.array(ELSEWHERE, dtype=np.int32)[rng.integers(0, len(ELSEWHERE), int(outside.sum()))]
-
-    shares = np.array([*LEVEL_SHARES, LEVEL_SHARES_OUTSIDE])
-    edges = np.cumsum(shares, axis=1)[:, :-1]
-    kind = np.where(outside, len(CARE_TYPES), care)
-    drawn = rng.random(count)
-    place = sum((drawn >= edges[kind, step]).astype(np.int8) for step in range(edges.shape[1]))
-    # Squared: a district has a few large houses and many small ones.
-    number = (rng.random(count) ** 2 * HOSPITALS_PER_LEVEL[place]).astype(np.int64)
-    level = LEVELS[place]
-    return treated, level, treated * np.int64(10_000) + level * np.int64(1_000) + number + 1
-
-
-def _totals(rng: np.random.Generator, care: Ints, level: Ints) -> Ints:
-    """Return total fees in fen: lognormal by care type and level, and a Pareto tail on a few."""
-    count = len(care)
-    totals: Floats = rng.standard_normal(count)
-    totals *= np.array(TOTAL_SIGMA)[care]
-    np.exp(totals, out=totals)
-    cost_of_level = np.zeros(10)
-    cost_of_level[LEVELS] = LEVEL_COST
-    totals *= np.array(MEDIAN_TOTAL_FEN)[care] * cost_of_level[level]
-    heavy = np.flatnonzero(rng.random(count) < np.array(HEAVY_SHARES)[care])
-    totals[heavy] *= 2 * (1 + rng.pareto(HEAVY_EXPONENT, len(heavy)))
-    return np.clip(totals, 100, LARGEST_TOTAL_FEN).astype(np.int64)
-
-
-def _outside_policy_range(rng: np.random.Generator, care: Ints, total_fen: Ints) -> tuple[Ints, Ints, Ints]:
-    """Return self-funded, over-limit and first-pay fen; PKU food lies outside the catalogue altogether."""
-    count = len(care)
-    self_funded_bp = rng.integers(0, 2_001, count)
-    over_limit_bp = np.maximum(rng.integers(-1_200, 401, count), 0)  # most bills have nothing above a price limit
-    first_pay_bp = rng.integers(0, 1_501, count)
-    food = care == PKU
-    self_funded_bp[food] = 10_000
-    over_limit_bp[food] = 0
-    first_pay_bp[food] = 0
-    return (
-        total_fen * self_funded_bp // 10_000,
-        total_fen * over_limit_bp // 10_000,
-        total_fen * first_pay_bp // 10_000,
-    )
-
-
-def basic_paid_fen(eligible_fen: Ints, care: Ints, level: Ints, outside: Bools) -> Ints:
-    """Return what basic insurance pays, by rule of thumb in whole fen: at most the eligible fee."""
-    inpatient = care == INPATIENT
-    deductible_fen = np.where(inpatient, INPATIENT_DEDUCTIBLE_FEN[level], 0)
-    rate_bp = np.where(inpatient, INPATIENT_RATE_BP[level] - outside * OUTSIDE_LESS_BP, OTHER_RATE_BP[care])
-    paid_fen = np.maximum(eligible_fen - deductible_fen, 0) * rate_bp // 10_000
-    capped_fen: Ints = np.minimum(paid_fen, LARGEST_BASIC_FEN[care])
-    return capped_fen
+    new_year = first_day(year)
+    at = 0
+    for person_at in range(begin, fields.shape[1]):
+        if rows.shape[1] - at < ROWS_OF_CARE:
+            return person_at, at
+        person = before + person_at
+        row[PERSON] = person_at
+        number = ((person + 1) * 100 + year % 100) * NUMBERS_A_YEAR
+        left = ROWS_OF_CARE // ROWS_OF_CLAIM
+        for care in range(len(CARE_TYPES)):
+            rate = rates[care, person_at]
+            if rate <= 0.0:
+                continue
+            purpose = (year * 2 + 1) * PURPOSES + care
+            word_0, word_1, _, _ = draw(seed, person, year * 2 * PURPOSES + care, 0)
+            count = min(poisson(rate, fine_unit(word_0, word_1)), left)
+            left -= count
+            for claim in range(count):
+                row[NUMBER] = number
+                at = write_claim(
+                    plan, seed, person, purpose, claim * TURNS, care, new_year, fields, person_at,
+                    rates[SEVERE, person_at], row, rows, at, window,
+                )  # fmt: skip
+                number += 6
+    return fields.shape[1], at

@@ -6,11 +6,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from yibao_datagen.people import Bools, Ints
+Ints = npt.NDArray[np.integer]
+Bools = npt.NDArray[np.bool_]
 
 MONEY = pa.decimal128(18, 2)
 LABEL = pa.dictionary(pa.int32(), pa.string())
 Bytes = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float64]
 
 
 def money(fen: Ints) -> Any:

@@ -1,5 +1,6 @@
 """What an office holds after it has paid. Apart from `city`, because only this needs the engine."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from yibao_datagen import columns
-from yibao_datagen.people import Bools
+from yibao_datagen.city import PART_PEOPLE, City
+from yibao_datagen.columns import Bools
 
 PAID_LAYERS = (
     "basic",
@@ -30,11 +32,13 @@ REDUCING_HOSPITALS = 3  # one hospital in three grants hardship patients a reduc
 def pay(ledger: pa.Table, policy: Any, **options: Any) -> pa.Table:
     """Return `ledger` as paid under `policy`: its columns, the eight `<layer>_paid` and `personal_paid`.
 
-    What commercial insurance and hospitals gave is recorded first, where the ledger does not say; the engine
+    A book of several policies pays each row as the day of its settlement knew it. What commercial insurance and hospitals gave is recorded first, where the ledger does not say; the engine
     (`yibao.settle_ledger`, which takes `options`) does the rest. A ledger with rows that it rejects is an error.
     """
     import yibao
 
+    if not isinstance(policy, yibao.Policy):
+        options = {"as_known": "settled_at"} | options
     settled = yibao.settle_ledger(record_gifts(ledger), policy, **options).table
     status = settled["status"].cast(pa.string())
     rejected = pc.value_counts(status.filter(pc.not_equal(status, "SETTLED"))).to_pylist()
@@ -42,6 +46,12 @@ def pay(ledger: pa.Table, policy: Any, **options: Any) -> pa.Table:
         codes = ", ".join(f"{entry['counts']} {entry['values']}" for entry in rejected)
         raise ValueError(f"ledger: expected every row to settle, got {codes} of {len(ledger)} rows")
     return _with_payments(ledger, settled)
+
+
+def paid_parts(city: City, policy: Any, *, part_people: int = PART_PEOPLE) -> Iterator[pa.Table]:
+    """Give a city's history in parts, as `City.ledgers` gives its claims: what the office has paid to whom."""
+    for part in city.ledgers(part_people=part_people):
+        yield pay(part, policy)
 
 
 def _with_payments(ledger: pa.Table, settled: pa.Table) -> pa.Table:

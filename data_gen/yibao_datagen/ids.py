@@ -5,44 +5,38 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from yibao_datagen.columns import Bytes, digits, text
-from yibao_datagen.people import Bools, Ints, People
+from yibao_datagen.columns import Bools, Bytes, Ints, digits, text
+from yibao_datagen.people import BIRTH_DAY, FEMALE, ID_PLACE, People
 
 CHECK_WEIGHTS = np.array([7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2])
 CHECK_LETTERS = np.frombuffer(b"10X98765432", dtype=np.uint8)  # GB 11643: by weighted sum modulo 11
+NUMBER_DIGITS = 16
 
 
-def national_looking(people: People) -> Bytes:
-    """Return 18 letters a person: district, date of birth, a number and a check digit that is wrong.
+def national_looking(people: People, region: int) -> Bytes:
+    """Return 18 letters a person: birthplace in the city, date of birth, a number (odd: a man), and a check digit that is wrong.
 
-    Shape (people, 18). All are different, and none can be anybody's id.
+    Shape (people, 18). All are different whoever else is there, and none can be anybody's id.
     """
-    month = people.birth_day.astype("M8[D]").astype("M8[M]")
-    day = people.birth_day - month.astype("M8[D]").astype(np.int64) + 1
+    birth, place = people.fields[BIRTH_DAY], people.fields[ID_PLACE]
+    month = birth.astype("M8[D]").astype("M8[M]")
+    day = birth - month.astype("M8[D]").astype(np.int64) + 1
     month_number = month.astype(np.int64)
     date = (1970 + month_number // 12) * 10_000 + (month_number % 12 + 1) * 100 + day
-
-    cell = people.district * np.int64(100_000_000) + date
-    order = np.argsort(cell, kind="stable")
-    starts = np.flatnonzero(np.diff(cell[order], prepend=-1))
-    sequence = np.empty(len(people), dtype=np.int64)
-    sequence[order] = np.arange(len(people)) - np.repeat(starts, np.diff(starts, append=len(people)))
-    if sequence.max() > 999:
-        raise ValueError("people: expected at most 1000 of one district and birthday for ids as text; use ids='int64'")
-
-    letters = np.empty((len(people), 18), dtype=np.uint8)
-    letters[:, :14] = digits(cell, 14)
-    letters[:, 14:17] = digits(sequence, 3)
+    letters = np.empty((people.size, 18), dtype=np.uint8)
+    letters[:, :6] = digits(region * 100 + place % 100, 6)
+    letters[:, 6:14] = digits(date, 8)
+    letters[:, 14:17] = digits(place // 100 % 500 * 2 + (1 - people.fields[FEMALE]), 3)
     right = (letters[:, :17] - np.uint8(ord("0"))) @ CHECK_WEIGHTS % 11
-    letters[:, 17] = CHECK_LETTERS[(right + 1 + people.number % 10) % 11]
+    letters[:, 17] = CHECK_LETTERS[(right + 1 + place // 50_000) % 11]
     return letters
 
 
 def settlement_text(numbers: Ints, valid: Bools | None = None) -> Any:
-    """Return "S" and 13 digits: as text they sort like the numbers."""
-    letters = np.empty((len(numbers), 14), dtype=np.uint8)
+    """Return "S" and 16 digits: as text they sort like the numbers."""
+    letters = np.empty((len(numbers), 1 + NUMBER_DIGITS), dtype=np.uint8)
     letters[:, 0] = ord("S")
-    letters[:, 1:] = digits(numbers, 13)
+    letters[:, 1:] = digits(numbers, NUMBER_DIGITS)
     return text(letters, valid)
 
 

@@ -1,111 +1,281 @@
-"""The enrolled residents of a city: who they are, how poor, and how often they fall ill."""
+"""The enrolled residents: who they are, with whom they live, what they suffer from, how poor, how often they come.
 
-from dataclasses import dataclass
+Everybody is a function of the seed and their own number, and of the block of 64 people that shares households among
+itself: more people beside them change nothing. What changes in their lives changes in the profile's base year.
+"""
+
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from yibao_datagen.regions import districts_of
+from yibao_core._jit import helper, kernel, routine
+from yibao_datagen.plan import (
+    BACKDATED,
+    BIRTH_RATE,
+    CARE_TYPES,
+    CONDITIONS,
+    DAILY,
+    ENDED,
+    GROWN_UP,
+    MARRIED,
+    OLD_FROM,
+    RECOGNISED,
+    SEVERITY,
+    SOCIAL_CARD,
+    STUDENT_FROM,
+    STUDENT_TO,
+    SUPPLEMENT,
+    Plan,
+)  # fmt: skip
+from yibao_datagen.streams import below, draw, fine_unit, gamma, normal, unit
 
-Ints = npt.NDArray[np.integer]
+Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
 
-# What a category cell may hold → share of residents, in basis points. The rest is ordinary.
-CATEGORY_SHARES_BP: dict[str, int] = {
-    "ordinary": 0,
-    "registered_poor": 170,
-    "destitute": 35,
-    "dibao": 130,
-    "dibao_marginal": 15,
-    "severe_disability": 75,
-    "low_income": 10,
-    "illness_poverty": 10,
-    "orphan": 5,
-    "低保,特困": 6,
-    "建档立卡、低保": 6,
-    "registered_poor,severe_disability": 5,
-}
-CATEGORY_CELLS: tuple[str, ...] = tuple(CATEGORY_SHARES_BP)
-ORDINARY = CATEGORY_CELLS.index("ordinary")
-IS_REGISTERED_POOR: Bools = np.array(["registered_poor" in cell or "建档立卡" in cell for cell in CATEGORY_CELLS])
+BLOCK = 64
+PEOPLE_MAX = 182_500_000
+"""So many ids of 18 letters are different: a day of the year, two digits of a birthplace, a number, a wrong check letter."""
+PLACE_STEP = 98_765_431  # has no divisor in common with PEOPLE_MAX: every person gets another place
+DAYS_OF_YEAR = 365
+NEVER, ALWAYS = 2**31 - 1, -(2**31 - 1)  # days
 
-# Residents' insurance holds children, farmers and the old: (from age, up to age, share, claims relative to the mean).
-AGE_BANDS = ((0, 18, 0.19, 0.7), (18, 60, 0.45, 0.7), (60, 80, 0.30, 1.5), (80, 100, 0.06, 1.9))
-CLAIMS_DISPERSION = 0.9  # gamma shape of a person's claim rate: below 1 some never go, some every week
-PKU_SCREENED_FROM = 1990
-PKU_SHARE = 1 / 5_000
+FIELDS = 14
+(
+    HOUSEHOLD,  # number of its first member
+    FEMALE,
+    BIRTH_DAY,
+    DEATH_DAY,  # NEVER: not in the base year
+    DISTRICT,  # index
+    CATEGORY,  # index of cells; 0: ordinary
+    KNOWN_DAY,  # from then on the ledger shows it
+    VALID_DAY,  # from then on it holds: earlier than known where a recognition is backdated
+    LAST_DAY,
+    HAS,  # bits of CONDITIONS
+    HAS_SUPPLEMENT,
+    HAS_CARD,
+    STUDENT,
+    ID_PLACE,  # below PEOPLE_MAX / DAYS_OF_YEAR
+) = range(FIELDS)
+SEVERE = len(CARE_TYPES)  # row of rates: how dear a person's bills are
 
+# Purposes of a person's blocks; those of claims follow, year by year.
+WHO, MORE, HOME, HOME_MORE, SINGLE_CASE, AILMENTS, SEVERITY_OF, FRAILTY = 0, 1, 2, 3, 4, 5, 6, 8
+PURPOSES = 16
 
-@dataclass(frozen=True)
-class People:
-    """Arrays with one entry a person. Days count from 1970-01-01; categories index `CATEGORY_CELLS`.
-
-    From `change_day` on a person's category is `later_category`; most people never change.
-    """
-
-    number: Ints
-    birth_day: Ints
-    district: Ints
-    category: Ints
-    later_category: Ints
-    change_day: Ints
-    has_supplement: Bools
-    has_social_card: Bools
-    has_pku: Bools
-    claim_weight: Floats
-
-    def __len__(self) -> int:
-        return len(self.number)
+# Room to put the households of a block together.
+AGE, WOMAN, HEAD, PARTNER, CHILDREN = range(5)
+ROOM = 5
+ALONE = -2  # no partner, and none wanted
 
 
-def make_people(count: int, seed: int, year: int, region: int) -> People:
-    """Return `count` residents of the city, all born before `year`."""
-    rng = np.random.default_rng([seed, 1])
-    new_year = day_number(year, 1)
-    band = pick(rng, [share for *_, share, _ in AGE_BANDS], count)
-    youngest, oldest = (np.array([ages[end] for ages in AGE_BANDS])[band] for end in (0, 1))
-    age_days = ((youngest + rng.random(count) * (oldest - youngest)) * 365.25).astype(np.int64)
-    birth_day = (new_year - 1 - age_days).astype(np.int32)
+class People(NamedTuple):
+    """People in the order of their numbers, from `first` on (numbers begin with 1)."""
 
-    category, later, change_day = _categories(rng, count, new_year)
-    poor = category != ORDINARY
-    activity = np.array([band_activity for *_, band_activity in AGE_BANDS])[band]
-    ever_registered_poor = IS_REGISTERED_POOR[category] | IS_REGISTERED_POOR[later]
-    return People(
-        number=np.arange(1, count + 1, dtype=np.int64),
-        birth_day=birth_day,
-        district=np.array(districts_of(region), dtype=np.int32)[rng.integers(0, len(districts_of(region)), count)],
-        category=category,
-        later_category=later,
-        change_day=change_day,
-        has_supplement=ever_registered_poor & (rng.random(count) < 0.9),
-        has_social_card=rng.random(count) < np.where(band == 0, 0.7, 0.93),
-        has_pku=(birth_day >= day_number(PKU_SCREENED_FROM, 1)) & (rng.random(count) < PKU_SHARE),
-        claim_weight=activity * np.where(poor, 1.6, 1.0) * rng.standard_gamma(CLAIMS_DISPERSION, count),
-    )
+    first: int
+    fields: Ints  # (FIELDS, people)
+    rates: Floats  # (care type, then SEVERE; people): visits expected in a year
+
+    @property
+    def size(self) -> int:
+        return int(self.fields.shape[1])
+
+    @property
+    def numbers(self) -> Ints:
+        return np.arange(self.first, self.first + self.size, dtype=np.int64)
 
 
-def _categories(rng: np.random.Generator, count: int, new_year: int) -> tuple[Ints, Ints, Ints]:
-    """Return category, later category and day of the change; a few are recognised as poor in mid-year, or no longer."""
-    poor_bp = np.array(list(CATEGORY_SHARES_BP.values()))
-    all_bp = poor_bp.copy()
-    all_bp[ORDINARY] = 10_000 - poor_bp.sum()
-    category = pick(rng, all_bp, count)
-    changes = rng.random(count) < np.where(category == ORDINARY, 0.003, 0.05)
-    leaves = (category != ORDINARY) & (rng.random(count) < 0.6)
-    later = np.where(leaves, ORDINARY, pick(rng, poor_bp, count))
-    later = np.where(changes, later, category).astype(np.int8)
-    change_day = new_year + rng.integers(31, 241, count)
-    return category, later, change_day.astype(np.int32)
+def make_people(plan: Plan, seed: int, base_year: int, first: int, count: int) -> People:
+    """Return the people with the numbers first, first + 1, …"""
+    fields = np.zeros((FIELDS, count), dtype=np.int64)
+    rates = np.zeros((SEVERE + 1, count))
+    write_people(plan, seed, base_year, first - 1, fields, rates, np.zeros(BLOCK * ROOM, dtype=np.int64))
+    return People(first, fields, rates)
 
 
-def pick(rng: np.random.Generator, weights: npt.ArrayLike, count: int) -> npt.NDArray[np.int8]:
-    """Return `count` indices into `weights` (fewer than 128), each as likely as its weight says."""
-    edges = np.cumsum(np.asarray(weights, dtype=np.float64))
-    return np.searchsorted(edges[:-1] / edges[-1], rng.random(count), side="right").astype(np.int8)
+@helper
+def first_day(year: int) -> int:
+    """Return 1 January of a year, counted from 1970-01-01."""
+    before = year - 1
+    return 365 * (year - 1970) + (before // 4 - before // 100 + before // 400) - 477
 
 
-def day_number(year: int, month: int) -> int:
-    """Return the first day of a month (1 to 13, where 13 is next January), counted from 1970-01-01."""
-    return int(np.datetime64(f"{year + (month - 1) // 12}-{(month - 1) % 12 + 1:02d}-01", "D").astype(np.int64))
+@routine
+def age_of(plan: Plan, share: float, born: float) -> int:
+    """Return the age, at the eve of the base year, below which a share of people lies; −1: born within the year."""
+    if born < plan.numbers[BIRTH_RATE]:
+        return -1
+    first, last = 0, plan.ages.size - 1
+    while first < last:
+        middle = (first + last) >> 1
+        if share >= plan.ages[middle]:
+            first = middle + 1
+        else:
+            last = middle
+    return first
+
+
+@routine
+def form_households(plan: Plan, seed: int, block: int, room: Ints) -> None:
+    """Write who lives with whom: couples of like age, children with a couple some decades older, everybody else alone."""
+    for member in range(BLOCK):
+        word_0, word_1, word_2, word_3 = draw(seed, block * BLOCK + member, WHO, 0)
+        age = age_of(plan, unit(word_0), unit(word_1))
+        room[AGE * BLOCK + member] = age
+        room[WOMAN * BLOCK + member] = unit(word_2) < plan.female[max(age, 0)]
+        room[HEAD * BLOCK + member] = -1
+        room[PARTNER * BLOCK + member] = -1 if unit(word_3) < plan.numbers[MARRIED] else ALONE
+        room[CHILDREN * BLOCK + member] = 0
+    for member in range(BLOCK):
+        age = room[AGE * BLOCK + member]
+        if age < 22 or not room[WOMAN * BLOCK + member] or room[PARTNER * BLOCK + member] == ALONE:
+            continue
+        best, distance = -1, 9
+        for other in range(BLOCK):
+            if room[WOMAN * BLOCK + other] or room[AGE * BLOCK + other] < 22 or room[PARTNER * BLOCK + other] != -1:
+                continue
+            apart = abs(room[AGE * BLOCK + other] - age - 1)
+            if apart < distance:
+                best, distance = other, apart
+        if best >= 0:
+            room[PARTNER * BLOCK + member] = best
+            room[PARTNER * BLOCK + best] = member
+            head = min(member, best)
+            room[HEAD * BLOCK + member] = head
+            room[HEAD * BLOCK + best] = head
+    for member in range(BLOCK):
+        age = room[AGE * BLOCK + member]
+        if age >= 22 or room[HEAD * BLOCK + member] >= 0:
+            continue
+        best, fewest = -1, 1_000
+        for other in range(BLOCK):
+            gap = room[AGE * BLOCK + other] - age
+            if not room[WOMAN * BLOCK + other] or room[AGE * BLOCK + other] < 22 or not 20 <= gap <= 60:
+                continue
+            # First young couples with few children, then women alone, then grandparents.
+            rank = room[CHILDREN * BLOCK + other] * 4
+            rank += 0 if room[PARTNER * BLOCK + other] >= 0 else 6
+            rank += 0 if gap <= 40 else 9
+            if rank < fewest:
+                best, fewest = other, rank
+        if best >= 0:
+            room[CHILDREN * BLOCK + best] += 1
+            head = room[HEAD * BLOCK + best]
+            room[HEAD * BLOCK + member] = best if head < 0 else head
+            room[HEAD * BLOCK + best] = best if head < 0 else head
+    for member in range(BLOCK):
+        if room[HEAD * BLOCK + member] < 0:
+            room[HEAD * BLOCK + member] = member
+
+
+@helper
+def between(word: int, begin: int, end: int) -> int:
+    """Return a day from `begin` up to but without `end`."""
+    return begin + below(word, end - begin)
+
+
+@routine
+def write_category(
+    plan: Plan, seed: int, base_year: int, person: int, head: int, age: int, home: float, fields: Ints, at: int
+) -> None:
+    """Write a person's category and since when it is known and holds: that of the household (`home`: its share), unless the
+    person has one."""
+    new_year, end = first_day(base_year), first_day(base_year + 1)
+    kind = 0
+    while kind < plan.households.size and home >= plan.households[kind]:
+        kind += 1
+    cell = plan.household_cells[kind] if kind < plan.households.size else 0
+    owner = head
+    share = unit(draw(seed, person, SINGLE_CASE, 0)[0])
+    column = 0 if age < GROWN_UP else 2 if age >= OLD_FROM else 1
+    for single in range(plan.single_cells.size):
+        chance = plan.singles[single, column]
+        if share < chance:
+            cell, owner = plan.single_cells[single], person
+            break
+        share -= chance
+    known, valid, last = ALWAYS, ALWAYS, NEVER
+    if cell:
+        word_0, word_1, word_2, word_3 = draw(seed, owner, HOME_MORE, 0)
+        if unit(word_0) < plan.numbers[RECOGNISED]:
+            known = between(word_1, new_year + 31, end - 31)
+            valid = new_year if unit(word_3) < plan.numbers[BACKDATED] else known
+        elif unit(word_2) < plan.numbers[ENDED]:
+            last = between(word_1, new_year + 31, end - 31)
+    fields[CATEGORY, at] = cell
+    fields[KNOWN_DAY, at], fields[VALID_DAY, at], fields[LAST_DAY, at] = known, valid, last
+
+
+@routine
+def write_rates(plan: Plan, seed: int, person: int, age: int, dies: int, fields: Ints, rates: Floats, at: int) -> None:
+    """Write how often a person is expected to come for each kind of care, and how dear the bills are."""
+    has = fields[HAS, at]
+    for care in range(len(CARE_TYPES)):
+        weight = plan.activity[care, age]
+        for condition in range(len(CONDITIONS)):
+            if has >> condition & 1 and condition != DAILY:
+                weight += plan.burden[care, condition]
+        rate = 0.0
+        if weight > 0:
+            rate = weight * gamma(plan.frailty[care], seed, person, FRAILTY + care)
+        if has >> DAILY & 1:
+            word_0, word_1, _, _ = draw(seed, person, SEVERITY_OF, 1)
+            rate += plan.burden[care, DAILY] * np.exp(0.5 * normal(fine_unit(word_0, word_1)) - 0.125)
+        if dies:
+            rate *= plan.last_year[care]
+        rates[care, at] = rate * plan.rates[care]
+    word_0, word_1, _, _ = draw(seed, person, SEVERITY_OF, 0)
+    spread = plan.numbers[SEVERITY]
+    rates[SEVERE, at] = spread * normal(fine_unit(word_0, word_1)) - spread * spread / 2
+
+
+@routine
+def ailments(plan: Plan, seed: int, person: int, age: int) -> int:
+    """Return a bit for each of CONDITIONS that a person has: what one has stays, because ever more do with age."""
+    word_0, word_1, word_2, word_3 = draw(seed, person, AILMENTS, 0)
+    word_4, word_5, _, _ = draw(seed, person, AILMENTS, 1)
+    has = 0
+    for condition, word in enumerate((word_0, word_1, word_2, word_3, word_4, word_5)):
+        has |= int(unit(word) < plan.prevalence[condition, age]) << condition
+    return has
+
+
+@kernel
+def write_people(plan: Plan, seed: int, base_year: int, begin: int, fields: Ints, rates: Floats, room: Ints) -> None:
+    """Write the people begin, begin + 1, … (from 0): (FIELDS, people), and (care type, then SEVERE; people)."""
+    new_year, days = first_day(base_year), first_day(base_year + 1) - first_day(base_year)
+    block = -1
+    for at in range(fields.shape[1]):
+        person = begin + at
+        if person // BLOCK != block:
+            block = person // BLOCK
+            form_households(plan, seed, block, room)
+        member = person - block * BLOCK
+        age = room[AGE * BLOCK + member]
+        years = max(age, 0)
+        head = block * BLOCK + room[HEAD * BLOCK + member]
+        fields[HOUSEHOLD, at] = head + 1
+        fields[FEMALE, at] = room[WOMAN * BLOCK + member]
+        place = (person * PLACE_STEP + seed % PEOPLE_MAX) % PEOPLE_MAX
+        fields[ID_PLACE, at] = place // DAYS_OF_YEAR
+        fields[BIRTH_DAY, at] = first_day(base_year - 1 - age) + place % DAYS_OF_YEAR
+
+        word_0, word_1, word_2, word_3 = draw(seed, person, MORE, 0)
+        dies = 1 if age >= 0 and unit(word_0) < plan.death[years] else 0
+        fields[DEATH_DAY, at] = new_year + below(word_1, days) if dies else NEVER
+        fields[HAS_CARD, at] = unit(word_2) < plan.numbers[SOCIAL_CARD]
+        at_school = plan.numbers[STUDENT_FROM] <= age < plan.numbers[STUDENT_TO]
+        fields[STUDENT, at] = at_school or (plan.numbers[STUDENT_TO] <= age < 23 and word_3 & 1)
+
+        home_0, home_1, home_2, _ = draw(seed, head, HOME, 0)
+        share = unit(home_1)
+        district = 0
+        while share >= plan.district_edges[district] and district < plan.districts.size - 1:
+            district += 1
+        fields[DISTRICT, at] = district
+        write_category(plan, seed, base_year, person, head, age, unit(home_0), fields, at)
+        poor = plan.poor_supplement[fields[CATEGORY, at]] != 0
+        fields[HAS_SUPPLEMENT, at] = poor and unit(home_2) < plan.numbers[SUPPLEMENT]
+
+        fields[HAS, at] = ailments(plan, seed, person, years)
+        write_rates(plan, seed, person, years, dies, fields, rates, at)
