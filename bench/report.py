@@ -16,7 +16,17 @@ HERE = Path(__file__).parent
 PAGE = HERE / "README.md"
 CHARTS = HERE / "results"
 SLOPE = "cost a row"
-ORDER = ("tiers", "one layer", "three layers", "the whole waterfall", "file to file", SLOPE, "one claim", "start-up")
+ORDER = (
+    "tiers",
+    "one layer",
+    "three layers",
+    "the whole waterfall",
+    "file to file",
+    SLOPE,
+    "one claim",
+    "start-up",
+    "an invented city",
+)
 SECOND = (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6), ("ns", 1e-9))
 
 Case = Mapping[str, Any]
