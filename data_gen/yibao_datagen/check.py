@@ -69,7 +69,7 @@ class _Part(NamedTuple):
 
 def measure(city: City) -> Found:
     """Generate a city, and the year after it for what persists, and compare it with its profile."""
-    jobs = list(city._parts(PART_PEOPLE))
+    jobs = list(city.parts(PART_PEOPLE))
     parts = list(in_order(lambda job: _part_of(city, job), jobs, None))
     later = City(city.people_count, city.seed, profile=city.profile, year=city.base_year + 1, region=city.region)
     after = np.concatenate(list(in_order(lambda job: _cost_of(later, job), jobs, None)))

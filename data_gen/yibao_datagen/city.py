@@ -78,7 +78,7 @@ class City:
 
     def ledgers(self, *, threads: int | None = None, part_people: int = PART_PEOPLE) -> Iterator[pa.Table]:
         """Give the ledger in parts of so many people, person by person, in bounded memory."""
-        yield from in_order(self._ledger_of, self._parts(part_people), threads)
+        yield from in_order(self._ledger_of, self.parts(part_people), threads)
 
     def ledger(
         self,
@@ -118,7 +118,7 @@ class City:
 
     def people(self, *, threads: int | None = None) -> pa.Table:
         """Return the residents, one row a person: household, birth and death, district, category and since when, what they have."""
-        parts = in_order(lambda part: people_of(self._residents(part), self), self._parts(PART_PEOPLE), threads)
+        parts = in_order(lambda part: people_of(self._residents(part), self), self.parts(PART_PEOPLE), threads)
         return pa.concat_tables(parts).unify_dictionaries().combine_chunks()
 
     def roster(self, *, threads: int | None = None) -> pa.Table:
@@ -126,10 +126,11 @@ class City:
 
         A recognition that was backdated holds here from 1 January on; rows settled before it was known show none.
         """
-        parts = in_order(lambda part: roster_of(self._residents(part), self), self._parts(PART_PEOPLE), threads)
+        parts = in_order(lambda part: roster_of(self._residents(part), self), self.parts(PART_PEOPLE), threads)
         return pa.concat_tables(parts).combine_chunks()
 
-    def _parts(self, part_people: int) -> Iterator[tuple[int, int]]:
+    def parts(self, part_people: int = PART_PEOPLE) -> Iterator[tuple[int, int]]:
+        """Give the parts of the people: the first number and how many."""
         for begin in range(0, self.people_count, part_people):
             yield begin + 1, min(part_people, self.people_count - begin)
 

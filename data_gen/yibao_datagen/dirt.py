@@ -20,6 +20,7 @@ class Fault(NamedTuple):
     is_rejected: bool
     column: str
     value: Callable[[pa.Array], pa.Array]  # the column's cells → what stands there instead
+    reaccounted: tuple[str, bool] | None = None  # what a re-accounting says instead
 
 
 def _all(value: Any) -> Callable[[pa.Array], pa.Array]:
@@ -47,36 +48,50 @@ FAULTS = (
     Fault("eligible above total", "ELIGIBLE_EXCEEDS_TOTAL", True, "eligible_fee", lambda cells: cells),
     Fault("fees do not add up", "FEES_DO_NOT_ADD_UP", False, "self_funded_fee", _plus(10.0)),
 )
-PAID_FAULTS = (Fault("personal share differs", "PAID_DOES_NOT_ADD_UP", False, "personal_paid", _plus(1.0)),)
+UNPAID_FAULTS = (Fault("basic payment missing", "NO_RULE", False, "basic_paid", _all(None)),)
+PAID_FAULTS = (
+    Fault("personal share differs", "PAID_DOES_NOT_ADD_UP", False, "personal_paid", _plus(1.0)),
+    Fault(
+        "more paid than billed", "PAID_DOES_NOT_ADD_UP", False, "catastrophic_paid", _all(99_999_999.0),
+        ("PAID_EXCEEDS_TOTAL", True),
+    ),
+)
+AGE_FAULT = Fault("birth date missing", "BIRTH_DATE_MISSING", True, "birth_date", _all(None))
 OF_REVERSALS = (
     Fault("partial reversal", "REVERSAL_NOT_WHOLE", True, "total_fee", _plus(-1.0)),
-    Fault("reversal of nothing", "REVERSAL_WITHOUT_ORIGINAL", True, "reverses", lambda cells: cells),
+    Fault(
+        "reversal of nothing", "REVERSAL_WITHOUT_ORIGINAL", True, "reverses", lambda cells: cells, ("MISSING_VALUE", True)
+    ),
+    Fault("reversal of what is elsewhere", "ORIGINAL_NOT_SEEN", False, "reverses", lambda cells: cells),
 )
 
 
-def spoil(ledger: pa.Table, dirt: float = 0.01, seed: int = 1) -> tuple[pa.Table, pa.Table]:
-    """Return a ledger of `City` with a share of faulty rows, and what was put where: settlement_id, fault, code, is_rejected, column.
+def spoil(ledger: pa.Table, dirt: float = 0.01, seed: int = 1, *, ages: bool = False) -> tuple[pa.Table, pa.Table]:
+    """Return a ledger of `City` with a share of faulty rows, and what was put where: settlement_id, fault, column, then code and
+    is_rejected of a settlement, and of a re-accounting.
 
     The ledger then looks as files do: money is float64, some of it a last bit off; days are text in three shapes; some
     categories are Chinese. Every fault of the documents' reject codes is there that the ledger's columns allow; a row has
     one, and rows that are taken back have none, so that exactly these come out. Rows sent twice stand at the end again.
+    `ages`: the rules ask for ages of people with PKU; some rows of theirs then lack the date of birth.
     """
     if not 0 <= dirt <= 0.5:
         raise ValueError(f"dirt: expected a share from 0 to 0.5, got {dirt}")
     rng = np.random.default_rng([seed, 9])
     table = _as_files_are(ledger.combine_chunks(), rng)
-    faults = FAULTS + (PAID_FAULTS if "personal_paid" in table.column_names else ())
+    faults = FAULTS + (PAID_FAULTS if "personal_paid" in table.column_names else UNPAID_FAULTS)
     is_reversal = pc.is_valid(ledger["reverses"]).to_numpy()
     taken_back = pc.is_in(ledger["settlement_id"], ledger["reverses"].combine_chunks().drop_null()).to_numpy()
-    bills = np.flatnonzero(~is_reversal & ~taken_back)
-    wanted = min(round(dirt * len(ledger)), len(bills))
-    rows = rng.choice(bills, wanted, replace=False)
-    kinds = np.arange(wanted) % len(faults)
-    log: list[tuple[Fault, Ints]] = [(fault, np.sort(rows[kinds == at])) for at, fault in enumerate(faults)]
+    food = pc.equal(ledger["care_type"].cast(pa.string()), "pku").to_numpy() & ages
+    bills = np.flatnonzero(~is_reversal & ~taken_back & ~food)
+    rows = rng.choice(bills, min(round(dirt * len(ledger)), len(bills)), replace=False)
+    log: list[tuple[Fault, Ints]] = [(fault, np.sort(rows[at :: len(faults)])) for at, fault in enumerate(faults)]
     reversals = np.flatnonzero(is_reversal)
     wanted = max(round(dirt * len(reversals)), dirt > 0) * len(OF_REVERSALS)  # one of each at least: they are few
     some = rng.choice(reversals, min(len(reversals), wanted), replace=False)
     log += [(fault, np.sort(some[at :: len(OF_REVERSALS)])) for at, fault in enumerate(OF_REVERSALS)]
+    fed = np.flatnonzero(food & ~is_reversal & ~taken_back)
+    log.append((AGE_FAULT, fed[: max(round(dirt * len(fed)), dirt > 0)]))
     for fault, spoiled in log:
         table = _put(table, fault, spoiled)
     again = next(spoiled for fault, spoiled in log if fault.code == "DUPLICATE_SETTLEMENT")
@@ -91,9 +106,10 @@ def _put(table: pa.Table, fault: Fault, rows: Ints) -> pa.Table:
     mask[rows] = True
     if fault.name == "eligible above total":
         return _replace(table, "eligible_fee", mask, pc.add(table["total_fee"].take(pa.array(rows)), 0.01))
-    if fault.name == "reversal of nothing":
-        # The lowest id that a person of the city can have belongs to no settlement; and nobody was paid for it.
-        for name in [name for name in table.column_names if name.endswith("_paid")]:
+    if fault.column == "reverses":
+        # The lowest id of all belongs to no settlement. Where nothing was paid either, there is nothing to mirror.
+        paid = [name for name in table.column_names if name.endswith("_paid")]
+        for name in paid if fault.is_rejected else ():
             table = _replace(table, name, mask, pa.nulls(len(rows), table[name].type))
         nothing = 1 if pa.types.is_integer(table["reverses"].type) else "S0"
         return _replace(table, "reverses", mask, pa.array([nothing] * len(rows), table["reverses"].type))
@@ -113,10 +129,20 @@ def _listed(ledger: pa.Table, log: list[tuple[Fault, Ints]]) -> pa.Table:
     rows = np.concatenate([rows for _, rows in log])
     of_row = np.repeat(np.arange(len(log)), [len(rows) for _, rows in log])
     cells: dict[str, Any] = {"settlement_id": ledger["settlement_id"].take(pa.array(rows))}
-    for name in ("name", "code", "is_rejected", "column"):
-        cells["fault" if name == "name" else name] = pa.array([getattr(fault, name) for fault, _ in log]).take(
-            pa.array(of_row)
-        )
+    said = [fault.reaccounted or (fault.code, fault.is_rejected) for fault, _ in log]
+    texts: dict[str, list[str]] = {
+        "fault": [fault.name for fault, _ in log],
+        "column": [fault.column for fault, _ in log],
+        "code": [fault.code for fault, _ in log],
+        "code_reaccounted": [code for code, _ in said],
+    }
+    flags = {
+        "is_rejected": [fault.is_rejected for fault, _ in log],
+        "is_rejected_reaccounted": [is_rejected for _, is_rejected in said],
+    }
+    for name in ("fault", "column", "code", "is_rejected", "code_reaccounted", "is_rejected_reaccounted"):
+        values = pa.array(texts[name], pa.string()) if name in texts else pa.array(flags[name], pa.bool_())
+        cells[name] = values.take(pa.array(of_row))
     return pa.table(cells).combine_chunks()
 
 
