@@ -37,7 +37,9 @@ def check(result: Any, table: pa.Table, injected: pa.Table, suffix: str = "") ->
     reported = injected.filter(pc.invert(injected[is_rejected]))
     for flag in FLAGS:
         flagged = settled.filter(pc.match_substring(settled["flags"].cast(pa.string()), flag))
-        assert pairs(flagged, "settlement_id") == pairs(reported.filter(pc.equal(reported[code], flag)), "settlement_id")
+        assert pairs(flagged, "settlement_id") == pairs(
+            reported.filter(pc.equal(reported[code], flag)), "settlement_id"
+        )
 
 
 @pytest.mark.parametrize("ids", ["int64", "text"])
@@ -62,7 +64,11 @@ def test_who_has_pku_must_have_a_birth_date_where_rules_go_by_age() -> None:
     """鲁医保发〔2019〕69号 二(二)3: 75 % up to 18 years, 70 % above."""
     linyi = yibao.load_policy("linyi-2019", LINYI)
     file = Path(yibao_datagen.__file__).with_name("profiles") / "weihai-2019.toml"
-    common = file.read_text(encoding="utf-8").replace("0.0000628, 0.0000628", "0.01, 0.01").replace("0.00025, source", "0.04, source")
+    common = (
+        file.read_text(encoding="utf-8")
+        .replace("0.0000628, 0.0000628", "0.01, 0.01")
+        .replace("0.00025, source", "0.04, source")
+    )
     with TemporaryDirectory() as folder:
         profile = Path(folder) / "pku.toml"
         profile.write_text(common, encoding="utf-8")

@@ -9,8 +9,8 @@ from unicodedata import east_asian_width
 import numpy as np
 
 from yibao_datagen.city import PART_PEOPLE, City, in_order
-from yibao_datagen.claims import CARE, NUMBER, PERSON, REVERSES, SERVICE_DAY, TOTAL
-from yibao_datagen.columns import Bools, Floats, Ints
+from yibao_datagen.claims import BASIC, CARE, NUMBER, PERSON, REVERSES, SERVICE_DAY, TOTAL
+from yibao_datagen.columns import Bools, Floats, Ints, fen_of
 from yibao_datagen.people import (
     ALWAYS,
     BIRTH_DAY,
@@ -22,8 +22,10 @@ from yibao_datagen.people import (
     KNOWN_DAY,
     LAST_DAY,
     NEVER,
+    People,
 )  # fmt: skip
 from yibao_datagen.plan import BIRTH_RATE, CARE_TYPES, CONDITIONS, INPATIENT
+from yibao_datagen.tables import ledger_of
 
 SIGMAS = 4.0
 RELATIVE = 0.02
@@ -65,6 +67,8 @@ class _Part(NamedTuple):
     bills: Ints  # (care type, person): those that stand
     days: Ints
     stay_fen: int
+    basic_fen: int
+    catastrophic_fen: int
 
 
 def measure(city: City) -> Found:
@@ -83,6 +87,7 @@ def measure(city: City) -> Found:
     targets = [
         *_of_people(city, fields, ages),
         *_of_visits(city, bills),
+        *_of_financing(city, sum(part.basic_fen for part in parts), sum(part.catastrophic_fen for part in parts)),
         *_of_money(city, cost, after, rows, sum(part.stay_fen for part in parts) / max(stays, 1) / 100),
     ]
     days = np.sum([part.days for part in parts], axis=0)
@@ -124,7 +129,19 @@ def _part_of(city: City, job: tuple[int, int]) -> _Part:
         bills.reshape(len(CARE_TYPES), count),
         days.reshape(len(CARE_TYPES), 366),
         int(rows[TOTAL][stay].sum()),
+        int(rows[BASIC].sum()),
+        _catastrophic_fen(city, people, rows),
     )
+
+
+def _catastrophic_fen(city: City, people: People, rows: Ints) -> int:
+    """Return what catastrophic insurance pays for the rows under the profile's policy."""
+    import yibao
+
+    settled = yibao.settle_ledger(
+        ledger_of(people, rows, city), yibao.load_policy(city.profile["financing.policy"]), threads=1
+    )
+    return int(fen_of(settled.table["catastrophic_paid"]).sum())
 
 
 def _cost_of(city: City, job: tuple[int, int]) -> Floats:
@@ -202,8 +219,10 @@ def _of_people(city: City, fields: Ints, ages: Ints) -> Iterator[Target]:
 def _of_visits(city: City, bills: Ints) -> Iterator[Target]:
     for row, care in enumerate(CARE_TYPES):
         figure = city.profile.figures[f"visits.{care}.rate"]
-        deviation = float(bills[row].std()) / math.sqrt(city.people_count)
         wanted = float(figure.value)
+        # Of rare kinds, a dozen people come again and again: a city of a few of them does not show how they spread.
+        spread = max(float(bills[row].std()), math.sqrt(20 * wanted))
+        deviation = spread / math.sqrt(city.people_count)
         if care == "outpatient":  # a visit may leave two slips
             wanted *= 1 + float(city.profile["settling.two_slips"])
         if care == "inpatient":  # a referral is a stay of its own
@@ -211,6 +230,18 @@ def _of_visits(city: City, bills: Ints) -> Iterator[Target]:
         if care == "special_drug":  # some come with stays
             continue
         yield _near(f"{care} bills a head", wanted, float(bills[row].mean()), deviation, figure.source)
+
+
+def _of_financing(city: City, basic_fen: int, catastrophic_fen: int) -> Iterator[Target]:
+    income = {name: 100 * city.profile.number(f"financing.{name}") for name in ("catastrophic", "treasury", "personal")}
+    basic_income = income["treasury"] + income["personal"] - income["catastrophic"]
+    for name, spent, earned in (
+        ("basic_share_of_financing", basic_fen, basic_income),
+        ("catastrophic_share_of_financing", catastrophic_fen, income["catastrophic"]),
+    ):
+        least, most = city.profile.numbers(f"targets.{name}", 2)
+        share = spent / city.people_count / earned
+        yield Target(name.replace("_", " "), least, most, share, city.profile.figures[f"targets.{name}"].source)
 
 
 def _of_money(city: City, cost: Floats, after: Floats, rows: Ints, stay_mean: float) -> Iterator[Target]:

@@ -52,7 +52,11 @@ UNPAID_FAULTS = (Fault("basic payment missing", "NO_RULE", False, "basic_paid", 
 PAID_FAULTS = (
     Fault("personal share differs", "PAID_DOES_NOT_ADD_UP", False, "personal_paid", _plus(1.0)),
     Fault(
-        "more paid than billed", "PAID_DOES_NOT_ADD_UP", False, "catastrophic_paid", _all(99_999_999.0),
+        "more paid than billed",
+        "PAID_DOES_NOT_ADD_UP",
+        False,
+        "catastrophic_paid",
+        _all(99_999_999.0),
         ("PAID_EXCEEDS_TOTAL", True),
     ),
 )
@@ -60,7 +64,12 @@ AGE_FAULT = Fault("birth date missing", "BIRTH_DATE_MISSING", True, "birth_date"
 OF_REVERSALS = (
     Fault("partial reversal", "REVERSAL_NOT_WHOLE", True, "total_fee", _plus(-1.0)),
     Fault(
-        "reversal of nothing", "REVERSAL_WITHOUT_ORIGINAL", True, "reverses", lambda cells: cells, ("MISSING_VALUE", True)
+        "reversal of nothing",
+        "REVERSAL_WITHOUT_ORIGINAL",
+        True,
+        "reverses",
+        lambda cells: cells,
+        ("MISSING_VALUE", True),
     ),
     Fault("reversal of what is elsewhere", "ORIGINAL_NOT_SEEN", False, "reverses", lambda cells: cells),
 )
