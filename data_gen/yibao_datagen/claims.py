@@ -79,8 +79,9 @@ COLUMNS = 18
 
 NUMBERS_A_YEAR = 100_000
 """A settlement's number: person, two digits of the year, five of the claim."""
-TURNS = 16  # blocks of a claim; each bill of it has its own
-(DAY_AND_PLACE, HOUSE, BILL, FEES, TAKEN_BACK, SECOND_BILL, SECOND_FEES, REFERRAL) = range(8)
+TURNS = 16
+"""Blocks of a claim, each for one thing. A bill takes two, so do a reversal with its new bill, and a referral one and its bill two."""
+DAY_AND_PLACE, HOUSE, BILL, TAKEN_BACK, SECOND_BILL, REFERRAL, REFERRED_BILL = 0, 1, 2, 4, 6, 8, 11
 ROWS_OF_CLAIM = 12  # at most: two slips, or a stay with two referrals and a drug, each taken back and billed again
 ROWS_OF_CARE = 40_000
 
@@ -342,7 +343,7 @@ def write_claim(
         row[SERVICE_DAY] = row[ADMISSION_DAY] + days
         row[SETTLED_US] = max(settled, row[SERVICE_DAY] * DAY_US) + (10 * 3600 + below(word_3, 6 * 3600)) * SECOND_US
         write_house(row, level, word_1)
-        fees_of(plan, seed, person, purpose, turn + 10 + 2 * step, INPATIENT, level, severity, row)
+        fees_of(plan, seed, person, purpose, turn + REFERRED_BILL + 2 * step, INPATIENT, level, severity, row)
         settle_basic(row, level, outside)
         if row[SERVICE_DAY] > fields[DEATH_DAY, at_person]:
             break
