@@ -297,3 +297,26 @@ def test_the_name_of_a_file_holds_all_that_it_was_made_from(monkeypatch: pytest.
             names.append(name())
     assert len(set(names)) == len(names)
     assert name() == names[0]
+
+
+def made(amount: int) -> Any:
+    def add(value: int) -> int:
+        return value + amount
+
+    return add
+
+
+def test_kernels_of_one_name_with_other_values_are_other_files(fresh_names: None) -> None:
+    names = {_cache.KernelCache(made(amount))._name(("int64",), Codegen()) for amount in (1, 100)}
+    assert len(names) == 2
+
+
+def test_a_package_built_on_the_core_has_its_sources_in_the_name(tmp_path: Path, fresh_names: None) -> None:
+    """A kernel of another package is compiled anew when a file beside it changes."""
+    source = tmp_path / "rates.py"
+    source.write_text("RATE = 6_000\n", encoding="utf-8")
+    before = _cache.sources_digest(tmp_path)
+    assert before != _cache.sources_digest()
+    source.write_text("RATE = 6_500\n", encoding="utf-8")
+    _cache.sources_digest.cache_clear()
+    assert _cache.sources_digest(tmp_path) != before

@@ -371,3 +371,14 @@ def test_a_closing_whose_amounts_are_other_things_of_the_same_size_is_looked_at(
     closing[account] = tuple(map(float, closing[account]))
     with pytest.raises((TypeError, yibao.SettlementError)):
         yibao.settle(CLAIM, WEIHAI, opening=closing)
+
+
+def test_a_closing_with_an_account_that_another_policy_lacks_is_refused_by_it() -> None:
+    """As a mapping of the same entries is: balances that nobody keeps must not be lost."""
+    fuxin = yibao.load_policy("fuxin-2020", {"disposable_income": "30000"})
+    claim = CLAIM | {"service_date": date(2020, 3, 1), "settled_at": date(2020, 3, 1)}
+    opening: Any = {(2020, 3710, "basic_deductible"): (Decimal("5.00"), Decimal("0.00"))}
+    closing = yibao.settle(claim, fuxin, opening=opening).closing
+    for brought in (closing, dict(closing)):
+        with pytest.raises(yibao.LedgerError, match="basic_deductible"):
+            yibao.settle(claim | {"settlement_id": "S2"}, WEIHAI, opening=brought)

@@ -145,7 +145,9 @@ class Settlement:
         for name, at in form.account_at.items():
             own[name] = (numbers[RESULT_BALANCES + at], numbers[RESULT_BALANCES + at + 1], name in form.meters)
         closing = Closing(in_order(groups, form.order_of(brought)))
-        if not form.meters:
+        if (
+            not form.meters and brought <= form.account_at.keys()
+        ):  # another policy may not know the rest: it is looked at then
             balances = numbers[RESULT_BALANCES : RESULT_BALANCES + form.words]
             closing.remember(numbers[RESULT_KEY], form.accounts, balances)
         return closing

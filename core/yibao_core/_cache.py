@@ -30,10 +30,10 @@ _PACKAGE = Path(__file__).resolve().parent
 
 @cache
 def sources_digest(package: Path = _PACKAGE) -> str:
-    """Return a digest of every source file of the core, and of a package whose kernels are built on it."""
+    """Return a digest of every source file of the core, and of a package, or one file, whose kernels are built on it."""
     digest = hashlib.sha256()
     for root in dict.fromkeys((_PACKAGE, package)):
-        for source in sorted(root.rglob("*.py")):
+        for source in sorted(root.rglob("*.py")) if root.is_dir() else [root]:
             digest.update(str(source.relative_to(root)).encode())
             digest.update(source.read_bytes())
     return digest.hexdigest()
@@ -80,7 +80,11 @@ class KernelCache:
         self._kernel = f"{name.rpartition('.')[2]}.{func.__qualname__}"
         if package != __package__:  # other packages may name their kernels as the core does
             self._kernel = f"{package}.{self._kernel}"
-        self._package = Path(func.__code__.co_filename).resolve().parent
+        source = Path(func.__code__.co_filename).resolve()
+        self._package = source.parent if name else source
+        # Two kernels of one name, made by a function, differ in what it gave them.
+        given = [cell.cell_contents for cell in func.__closure__ or ()]
+        self._body = (func.__code__.co_code.hex(), repr(given))
 
     @property
     def cache_path(self) -> str:
@@ -122,7 +126,7 @@ class KernelCache:
             config.BOUNDSCHECK, str(config.OPT), config.LOOP_VECTORIZE, config.SLP_VECTORIZE, config.DEBUGINFO_DEFAULT,
         )  # fmt: skip
         types = tuple(str(kind) for kind in signature)
-        made_from = (self._sources, _compilers(), codegen.magic_tuple(), settings, self._kernel, types)
+        made_from = (self._sources, _compilers(), codegen.magic_tuple(), settings, self._kernel, self._body, types)
         key = hashlib.sha256(repr(made_from).encode()).hexdigest()
         return f"{self._kernel}-{self._sources[:12]}-{key[:32]}{SUFFIX}"
 

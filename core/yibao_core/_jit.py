@@ -2,6 +2,7 @@
 
 import gc
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, ParamSpec, Protocol, TypeVar, cast, overload
 
 from numba import njit, types
@@ -64,7 +65,8 @@ _LINKED: dict[str, Any] = {"no_cpython_wrapper": True, "pipeline_class": _Linked
 def kernel(func: Callable[P, R]) -> Callable[P, R]:
     """Return `func` compiled: it runs on the calling thread, holds no lock and allocates nothing."""
     compiled = _compiled(func, _OPTIONS)
-    if compiled is not func:  # NUMBA_DISABLE_JIT=1 gives `func` itself back
+    # NUMBA_DISABLE_JIT=1 gives `func` itself back; what was typed in has no file that says what it was made from.
+    if compiled is not func and Path(func.__code__.co_filename).is_file():
         compiled._cache = KernelCache(func)
     return cast("Callable[P, R]", compiled)
 

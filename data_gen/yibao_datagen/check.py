@@ -246,7 +246,7 @@ def _of_financing(city: City, basic_fen: int, catastrophic_fen: int) -> Iterator
 
 def _of_money(city: City, cost: Floats, after: Floats, rows: Ints, stay_mean: float) -> Iterator[Target]:
     dearest = np.sort(cost)[::-1]
-    total = float(dearest.sum())
+    total = float(dearest.sum()) or 1.0  # a village may have had no bill at all
     tenth = max(len(cost) // 10, 1)
     first, second = (set(np.argsort(-year, kind="stable")[:tenth].tolist()) for year in (cost, after))
     found: dict[str, Any] = {

@@ -84,6 +84,7 @@ TURNS = 16
 DAY_AND_PLACE, HOUSE, BILL, TAKEN_BACK, SECOND_BILL, REFERRAL, REFERRED_BILL = 0, 1, 2, 4, 6, 8, 11
 ROWS_OF_CLAIM = 12  # at most: two slips, or a stay with two referrals and a drug, each taken back and billed again
 ROWS_OF_CARE = 40_000
+ROWS_AT_ONCE = 2_000_000
 
 HOSPITALS = np.array([30, 8, 3, 200])  # in each district, by level
 # Basic insurance by rule of thumb, by place of the level among LEVELS, or by care type.
@@ -108,7 +109,7 @@ def make_claims(plan: Plan, seed: int, year: int, people: People, window: Window
     parts = []
     row = np.empty(COLUMNS, dtype=np.int64)
     person = 0
-    room = int(expected * 1.1) + ROWS_OF_CARE
+    room = min(int(expected * 1.1), ROWS_AT_ONCE) + ROWS_OF_CARE
     while person < people.size:
         rows = np.empty((COLUMNS, room), dtype=np.int64)
         person, count = write_claims(
@@ -210,8 +211,8 @@ def settled_us(plan: Plan, care: int, outside: bool, new_year: int, day: int, wo
         if share < collected and care in (OUTPATIENT, CHRONIC):
             fifth: int = plan.collected[day - new_year]
             return (new_year + fifth) * DAY_US + 9 * 3600 * SECOND_US
-        if share < collected + late:
-            lag = 30 + below(word_2, 151)
+        if collected <= share < collected + late:
+            lag = 30 + int(151 * (share - collected) / late)
         elif share < collected + late + (1 - collected - late) * plan.numbers[SAME_DAY]:
             lag = 0
         else:
@@ -267,7 +268,9 @@ def put_and_take_back(
         return at
     # A quarter of the new bills leaves the counter in the same second: only the id tells the order.
     row[SETTLED_US] += max(0, below(word_1, 2_400) - 600) * SECOND_US
-    factor_bp = 10_000 + (100 + below(word_2, 3_901)) * (1 if word_3 & 1 else -1)
+    change_bp = 100 + below(word_2, 3_901)
+    may_rise = row[TOTAL] * (10_000 + change_bp) < 10_000 * plan.numbers[LARGEST_FEN]
+    factor_bp = 10_000 + (change_bp if word_3 & 1 and may_rise else -change_bp)
     changed = 0
     for fee in range(SELF_FUNDED, BASIC):
         fee_fen = row[fee] * factor_bp // 10_000
@@ -290,7 +293,7 @@ def level_of(row: Ints) -> int:
 
 @routine
 def write_claim(
-    plan: Plan, seed: int, person: int, purpose: int, turn: int, care: int, new_year: int, fields: Ints, at_person: int,
+    plan: Plan, seed: int, person: int, purpose: int, turn: int, care: int, new_year: int, year_end: int, fields: Ints, at_person: int,
     severity: float, row: Ints, rows: Ints, at: int, window: Window,
 ) -> int:  # fmt: skip
     """Write the rows of one claim, numbered from `row[NUMBER]` on; return where the next one goes."""
@@ -322,7 +325,10 @@ def write_claim(
     days = stay_days(plan, row[TOTAL], level, word_2)
     row[ADMISSION_DAY] = max(day - days, fields[BIRTH_DAY, at_person])
     with_drug = fields[HAS, at_person] >> CANCER & 1 and unit(word_3) < plan.numbers[DRUG_IN_STAY]
-    goes_on = level < 2 and not outside and unit(word_0) < plan.numbers[REFERRED]
+    # Who is sent on arrives within the year and alive: legs of the next year would be nobody's.
+    last_day = min(year_end - 1, fields[DEATH_DAY, at_person])
+    leg = draw(seed, person, purpose, turn + REFERRAL + 1)
+    goes_on = level < 2 and not outside and unit(word_0) < plan.numbers[REFERRED] and day + leg_days(leg) <= last_day
     if goes_on:
         row[EPISODE] = first
     settled = row[SETTLED_US]
@@ -335,23 +341,27 @@ def write_claim(
         at = put(row, rows, at, window)
     step = 0
     while goes_on:
-        word_0, word_1, word_2, word_3 = draw(seed, person, purpose, turn + REFERRAL + 1 + step)
         level += 1
-        days = 3 + below(word_2, 12)
         row[CARE], row[NUMBER] = INPATIENT, first + 4 + step
-        row[ADMISSION_DAY] = row[SERVICE_DAY] if step else day
-        row[SERVICE_DAY] = row[ADMISSION_DAY] + days
-        row[SETTLED_US] = max(settled, row[SERVICE_DAY] * DAY_US) + (10 * 3600 + below(word_3, 6 * 3600)) * SECOND_US
-        write_house(row, level, word_1)
+        row[ADMISSION_DAY] = row[SERVICE_DAY]
+        row[SERVICE_DAY] += leg_days(leg)
+        row[SETTLED_US] = max(settled, row[SERVICE_DAY] * DAY_US) + (10 * 3600 + below(leg[3], 6 * 3600)) * SECOND_US
+        write_house(row, level, leg[1])
         fees_of(plan, seed, person, purpose, turn + REFERRED_BILL + 2 * step, INPATIENT, level, severity, row)
         settle_basic(row, level, outside)
-        if row[SERVICE_DAY] > fields[DEATH_DAY, at_person]:
-            break
         at = put(row, rows, at, window)
         settled = row[SETTLED_US]
         step += 1
-        goes_on = level < 2 and unit(word_0) < 0.3
+        goes_on = level < 2 and unit(leg[0]) < 0.3
+        leg = draw(seed, person, purpose, turn + REFERRAL + 1 + step)
+        goes_on = goes_on and row[SERVICE_DAY] + leg_days(leg) <= last_day
     return at
+
+
+@helper
+def leg_days(leg: tuple[int, int, int, int]) -> int:
+    """Return the days of the next stay of an episode."""
+    return 3 + below(leg[2], 12)
 
 
 @routine
@@ -388,7 +398,7 @@ def write_claims(
 
     `before`: people before those of `fields`. `row`: room for one.
     """
-    new_year = first_day(year)
+    new_year, year_end = first_day(year), first_day(year + 1)
     at = 0
     for person_at in range(begin, fields.shape[1]):
         if rows.shape[1] - at < ROWS_OF_CARE:
@@ -408,7 +418,7 @@ def write_claims(
             for claim in range(count):
                 row[NUMBER] = number
                 at = write_claim(
-                    plan, seed, person, purpose, claim * TURNS, care, new_year, fields, person_at,
+                    plan, seed, person, purpose, claim * TURNS, care, new_year, year_end, fields, person_at,
                     rates[SEVERE, person_at], row, rows, at, window,
                 )  # fmt: skip
                 number += 6

@@ -80,7 +80,7 @@ def city(
         float, typer.Option(help="Share of faulty rows, in the shapes of real files; not by person.")
     ] = 0.0,
     faults_out: Annotated[Path | None, typer.Option(help="Write what was put where, too.", dir_okay=False)] = None,
-    encoding: Annotated[Encoding, typer.Option(help="Of a .csv file.")] = Encoding.UTF_8,
+    encoding: Annotated[Encoding, typer.Option(help="Of .csv files.")] = Encoding.UTF_8,
     people_out: Annotated[Path | None, typer.Option(help="Write the residents, too.", dir_okay=False)] = None,
     roster_out: Annotated[Path | None, typer.Option(help="Write the roster of the poor, too.", dir_okay=False)] = None,
 ) -> None:
@@ -109,12 +109,12 @@ def city(
             dirty, faults = spoil(pa.concat_tables(parts), dirt, seed)
             parts = [dirty]
             if faults_out is not None:
-                write_parquet([faults], faults_out)
-        count = write_csv(parts, out, encoding.value) if out.suffix == ".csv" else write_parquet(parts, out)
+                _write([faults], faults_out, encoding)
+        count = _write(parts, out, encoding)
         if people_out is not None:
-            write_parquet([made.people()], people_out)
+            _write([made.people()], people_out, encoding)
         if roster_out is not None:
-            write_parquet([made.roster()], roster_out)
+            _write([made.roster()], roster_out, encoding)
     except (ValueError, OSError) as error:
         typer.echo(f"yibao-datagen: {error}", err=True)
         raise typer.Exit(1) from error
@@ -131,7 +131,7 @@ def edges_of(
     """Write bills on every edge of a policy, a fen below and a fen above, for every category."""
     try:
         table = edges(_policies([policy], parameters))
-        count = write_csv([table], out) if out.suffix == ".csv" else write_parquet([table], out)
+        count = _write([table], out, Encoding.UTF_8)
     except (ValueError, OSError) as error:
         typer.echo(f"yibao-datagen: {error}", err=True)
         raise typer.Exit(1) from error
@@ -163,6 +163,15 @@ def check_city(
         raise typer.Exit(1) from error
     if not all(target.is_met for target in found.targets):
         raise typer.Exit(1)
+
+
+def _write(parts: Iterable[pa.Table], out: Path, encoding: Encoding) -> int:
+    """Write a file as its name says; return how many rows it has."""
+    if out.suffix.lower() == ".csv":
+        return write_csv(parts, out, encoding.value)
+    if out.suffix.lower() != ".parquet":
+        raise ValueError(f"{out}: expected a name that ends in .parquet or .csv")
+    return write_parquet(parts, out)
 
 
 def _months(text: str) -> int | tuple[int, int]:

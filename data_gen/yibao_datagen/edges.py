@@ -42,7 +42,7 @@ def edges(policy: Any) -> pa.Table:
 
 
 def _spots(policy: Any) -> Iterator[Spot]:
-    seen: set[tuple[str, str, int]] = set()
+    seen: set[str] = set()
     for category in policy.favour:
         for layer in policy.layers:
             for rule in layer.rules:
@@ -50,10 +50,10 @@ def _spots(policy: Any) -> Iterator[Spot]:
                     continue
                 for what, bound_fen, reached in _bounds(policy, layer, rule, category):
                     found = _met(policy, layer, rule, category, bound_fen, reached)
-                    key = (category, rule.id, bound_fen)
-                    if found is not None and key not in seen:
-                        seen.add(key)
-                        yield Spot(f"{category}, {layer.name}, {rule.id}, {what} {bound_fen / 100:.2f}", *found)
+                    case = f"{category}, {layer.name}, {rule.id}, {what} {bound_fen / 100:.2f}"
+                    if found is not None and case not in seen:
+                        seen.add(case)
+                        yield Spot(case, *found)
 
 
 def _met(
@@ -146,6 +146,8 @@ def _birthdays(policy: Any) -> Iterator[tuple[str, dict[str, Any]]]:
 def _claim(policy: Any, rule: Any, category: str) -> dict[str, Any]:
     """Return a claim that a rule covers, without amounts."""
     day = policy.in_force.start + timedelta(days=90)
+    if (day.month, day.day) == (2, 29):  # few years have such a birthday
+        day += timedelta(days=1)
     region = int(f"{policy.region:0<4}02"[:6]) if len(policy.region) <= 4 else int(policy.region)
     age = USUAL_AGE if rule.age_from <= USUAL_AGE <= rule.age_to else max(rule.age_from, min(USUAL_AGE, rule.age_to))
     return {

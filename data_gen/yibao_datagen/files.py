@@ -1,5 +1,6 @@
 """Tables to a Parquet file, or one of commas, in bounded memory: the same rows give the same bytes, in whatever parts they come."""
 
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -15,7 +16,7 @@ def write_parquet(parts: Iterable[pa.Table], out: Path) -> int:
 
     It is written beside `out` first, so that an interrupted run leaves no half file under its name.
     """
-    unfinished = out.with_name(out.name + ".part")
+    unfinished = out.with_name(f"{out.name}.{os.getpid()}.part")
     rows = 0
     writer: pq.ParquetWriter | None = None
     try:
@@ -24,10 +25,11 @@ def write_parquet(parts: Iterable[pa.Table], out: Path) -> int:
                 writer = pq.ParquetWriter(unfinished, group.schema, compression="lz4", store_decimal_as_integer=True)
             writer.write_table(group, row_group_size=GROUP_ROWS)
             rows += len(group)
-        if writer is not None:
-            writer.close()
-            writer = None
-            unfinished.replace(out)
+        if writer is None:
+            raise ValueError(f"{out}: expected at least one table, got none")
+        writer.close()
+        writer = None
+        unfinished.replace(out)
     finally:
         if writer is not None:
             writer.close()
@@ -40,12 +42,13 @@ def write_csv(parts: Iterable[pa.Table], out: Path, encoding: str = "utf-8") -> 
 
     Money that is float64 is written with all its digits.
     """
-    unfinished = out.with_name(out.name + ".part")
-    rows = 0
+    unfinished = out.with_name(f"{out.name}.{os.getpid()}.part")
+    rows, given = 0, False
     try:
         with unfinished.open("wb") as file:
             for part in parts:
-                options = pacsv.WriteOptions(include_header=rows == 0, quoting_style="needed")
+                options = pacsv.WriteOptions(include_header=not given, quoting_style="needed")
+                given = True
                 sink = pa.BufferOutputStream()
                 texts = [
                     column.cast(pa.string()) if pa.types.is_dictionary(column.type) else column
@@ -54,6 +57,8 @@ def write_csv(parts: Iterable[pa.Table], out: Path, encoding: str = "utf-8") -> 
                 pacsv.write_csv(pa.table(texts, names=part.column_names), sink, options)
                 file.write(sink.getvalue().to_pybytes().decode("utf-8").encode(encoding))
                 rows += len(part)
+        if not given:
+            raise ValueError(f"{out}: expected at least one table, got none")
         unfinished.replace(out)
     finally:
         unfinished.unlink(missing_ok=True)

@@ -188,15 +188,17 @@ def write_category(
     owner = head
     share = unit(draw(seed, person, SINGLE_CASE, 0)[0])
     column = 0 if age < GROWN_UP else 2 if age >= OLD_FROM else 1
+    purpose, turn = HOME_MORE, 0
     for single in range(plan.single_cells.size):
         chance = plan.singles[single, column]
         if share < chance:
             cell, owner = plan.single_cells[single], person
+            purpose, turn = SINGLE_CASE, 1
             break
         share -= chance
     known, valid, last = ALWAYS, ALWAYS, NEVER
     if cell:
-        word_0, word_1, word_2, word_3 = draw(seed, owner, HOME_MORE, 0)
+        word_0, word_1, word_2, word_3 = draw(seed, owner, purpose, turn)
         if unit(word_0) < plan.numbers[RECOGNISED]:
             known = between(word_1, new_year + 31, end - 31)
             valid = new_year if unit(word_3) < plan.numbers[BACKDATED] else known

@@ -75,21 +75,27 @@ def plan_of(profile: Profile, year: int, region: int, districts: tuple[int, ...]
     activity, burden, rates = _visits(profile, age_share)
     sigma = np.array([profile.number(f"costs.{care}.sigma", 0.0, 3.0) for care in CARE_TYPES])
     heavy = np.array([float(profile.get(f"costs.{care}.heavy", 0.0)) for care in CARE_TYPES])
-    exponent = np.array([float(profile.get(f"costs.{care}.heavy_exponent", 2.0)) for care in CARE_TYPES])
+    exponent = np.array(
+        [
+            profile.number(f"costs.{care}.heavy_exponent", 1.05, 100.0) if heavy[row] else 2.0
+            for row, care in enumerate(CARE_TYPES)
+        ]
+    )
     days = _days(profile, year)
     shares = {int(code): share for code, share in profile["districts"].items()}
     if not all(code in shares for code in districts):
         shares = dict.fromkeys(districts, 1.0)
     categories = cells_of(profile)
     households, singles = _categories(profile, age_share)
+    _check_fees(profile)
     return Plan(
         ages=np.cumsum(age_share),
         female=female,
         death=_deaths(profile, age_share),
         prevalence=_prevalence(profile),
-        households=np.cumsum([share for _, share in households]),
+        households=np.cumsum(np.array([share for _, share in households], dtype=np.float64)),
         household_cells=np.array([cell for cell, _ in households], dtype=np.int64),
-        singles=np.array([chances for _, chances in singles]),
+        singles=np.array([chances for _, chances in singles], dtype=np.float64).reshape(-1, 3),
         single_cells=np.array([cell for cell, _ in singles], dtype=np.int64),
         poor_supplement=np.array([_is_registered_poor(cell) for cell in categories], dtype=np.int64),
         districts=np.array(districts, dtype=np.int64),
@@ -98,7 +104,7 @@ def plan_of(profile: Profile, year: int, region: int, districts: tuple[int, ...]
         activity=activity,
         burden=burden,
         rates=rates,
-        frailty=np.array([profile.number(f"visits.{care}.frailty", 0.05) for care in CARE_TYPES]),
+        frailty=np.array([profile.number(f"visits.{care}.frailty", 0.05, 1_000.0) for care in CARE_TYPES]),
         outside=np.array([profile.number(f"visits.{care}.outside", 0.0, 1.0) for care in CARE_TYPES]),
         last_year=np.array([float(profile.get(f"visits.{care}.last_year", 1.0)) for care in CARE_TYPES]),
         levels=_levels(profile),
@@ -165,7 +171,7 @@ def _visits(profile: Profile, age_share: Floats) -> tuple[Floats, Floats, Floats
         # Who dies comes oftener before, and has half of the year to do so.
         dying = _deaths(profile, age_share) * (float(profile.get(f"visits.{care}.last_year", 1.0)) / 2 - 1)
         weight = float(age_share @ ((activity[row] + burden[row] @ prevalence) * (1 + dying)))
-        rates[row] = profile.number(f"visits.{care}.rate") / weight if weight > 0 else 0.0
+        rates[row] = profile.number(f"visits.{care}.rate", 0.0, 1_000.0) / weight if weight > 0 else 0.0
     return activity, burden, rates
 
 
@@ -186,14 +192,28 @@ def _categories(
     for cell, (name, figure) in enumerate(profile.below("people.categories"), start=1):
         share = float(figure.value)
         if name == "destitute":
-            singles.append((cell, (0.0, 0.0, share / old)))
+            singles.append((cell, (0.0, 0.0, share / old if old else 0.0)))
         elif name == "orphan":
-            singles.append((cell, (share / young, 0.0, 0.0)))
+            singles.append((cell, (share / young if young else 0.0, 0.0, 0.0)))
         elif any(one in name for one in SINGLE):
             singles.append((cell, (share, share, share)))
         else:
             households.append((cell, share))
     return households, singles
+
+
+def _check_fees(profile: Profile) -> None:
+    """ValueError where parts of a bill could come to more than all of it."""
+    most = (
+        2 * profile.number("costs.self_funded")
+        + 8 * profile.number("costs.over_limit")
+        + 2 * profile.number("costs.first_pay")
+    )
+    if most > 1:
+        raise ValueError(
+            f"profile {profile.name}: costs: expected 2 x self_funded + 8 x over_limit + 2 x first_pay of at most 1 "
+            f"(a bill's largest parts), got {most:g}"
+        )
 
 
 def _is_registered_poor(cell: str) -> bool:
@@ -239,7 +259,10 @@ def _days(profile: Profile, year: int) -> Floats:
     days = first + np.arange(DAYS)
     inside = days.astype("datetime64[Y]") == first.astype("datetime64[Y]")
     month = days.astype("datetime64[M]").astype(int) % 12
-    weight = np.array(profile.numbers("calendar.months", 12))[month]
+    months = np.array(profile.numbers("calendar.months", 12))
+    if not (months > 0).all():
+        raise ValueError(f"profile {profile.name}: calendar.months: expected numbers above 0, got {months.tolist()}")
+    weight = months[month]
     to_end = ((days.astype("datetime64[M]") + 1).astype("datetime64[D]") - days).astype(int)
     weight = weight * np.where(to_end <= 3, profile.number("calendar.month_end"), 1.0)
     weekday = (days.astype(int) + 3) % 7  # 1970-01-01 was a Thursday

@@ -62,17 +62,19 @@ class Profile:
 
 def read_profile(source: str | Path) -> Profile:
     """Return a built-in profile by its name, or one from a TOML file. ValueError where there is none such."""
-    return _read(str(source))
-
-
-@cache
-def _read(source: str) -> Profile:
     path = BUILT_IN / f"{source}.toml"
     if not path.is_file():
         path = Path(source)
     if not path.is_file():
         known = ", ".join(sorted(file.stem for file in BUILT_IN.glob("*.toml")))
         raise ValueError(f"profile: expected {known} or a file, got {source}")
+    return _read(str(path.resolve()), path.stat().st_mtime_ns)
+
+
+@cache
+def _read(source: str, _written_ns: int) -> Profile:
+    """Return a file's profile; as long as it is not written again, the same one."""
+    path = Path(source)
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
