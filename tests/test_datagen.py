@@ -222,7 +222,14 @@ def test_rows_can_be_cut_to_the_number_asked_for(rows: int) -> None:
     ("name", "value"),
     [
         ("people", 0), ("seed", -1), ("months", 13), ("months", (9, 8)), ("rows", 0), ("ids", "float"), ("region", 9999),
-        ("order", "any"), ("year", 1990), ("profile", "atlantis"),
+        ("order", "any"),
+        ("people", "3"),
+        ("people", 1.5),
+        ("seed", None),
+        ("months", "8"),
+        ("months", (1,)),
+        ("region", "3710"),
+        ("year", "2019"), ("year", 1990), ("profile", "atlantis"),
     ],
 )  # fmt: skip
 def test_a_wrong_argument_is_named(name: str, value: object) -> None:
@@ -289,7 +296,10 @@ def test_who_is_recognised_in_the_year_shows_it_from_then_on() -> None:
     backdated = people.filter(pc.less(people["category_from"], people["category_known_from"]))
     assert set(backdated["category_from"].unique().to_pylist()) == {date(2019, 1, 1)}
     entries = roster.filter(pc.is_in(roster["person_id"], backdated["person_id"].combine_chunks()))
-    assert set(entries["from"].unique().to_pylist()) == {date(2019, 1, 1)}
+    born = people["birth_date"].take(pc.subtract(entries["person_id"], 1)).to_pylist()
+    assert entries["from"].to_pylist() == [max(day, date(2019, 1, 1)) for day in born]
+    died = people["death_date"].take(pc.subtract(roster["person_id"], 1))
+    assert not pc.any(pc.greater(roster["from"], died)).as_py()
 
 
 def test_money_survives_the_way_to_arrow_and_back() -> None:

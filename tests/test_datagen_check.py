@@ -115,7 +115,7 @@ def test_the_page_shows_every_figure_and_picture(tmp_path: Path, found: Found) -
         ('[visits]\nrate = { value = 5 }\n', "visits.rate"),
         ('[visits]\nrate = { value = 5, source = "" }\n', "visits.rate: expected a value and its source"),
         ("rate = [", "profile"),
-        ('region = 3710\nbase_year = 2019\n', "expected a figure"),
+        ('region = 3710\nbase_year = 2019\n', "districts: expected it, got no such figure"),
     ],
 )  # fmt: skip
 def test_a_faulty_profile_is_refused_by_name(tmp_path: Path, text: str, fault: str) -> None:

@@ -73,10 +73,37 @@ def test_a_history_is_paid_under_a_book_and_its_roster_fits(tmp_path: Path) -> N
 )
 def test_what_cannot_be_is_refused_in_a_line(tmp_path: Path, options: Any, said: str) -> None:
     refused = run("city", "--people", 10, "--out", tmp_path / "city.parquet", *options)
-    assert refused.exit_code == 1
+    assert refused.exit_code == 2
     assert refused.output.startswith("yibao-datagen: ")
     assert said in refused.output
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--out", "city.xlsx"),
+        ("--out", "nowhere/city.parquet"),
+        ("--out", "city.parquet", "--people-out", "city.parquet"),
+        ("--out", "city.parquet", "--encoding", "gbk"),
+        ("--out", "city.parquet", "--faults-out", "faults.csv"),
+    ],
+)
+def test_files_that_could_not_be_written_are_refused_first(tmp_path: Path, options: Any, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run("city", "--people", 10, *options).exit_code == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_file_is_what_its_name_says(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = ("city.CSV", "people.csv", "roster.csv")
+    assert (
+        run("city", "--people", 300, "--out", names[0], "--people-out", names[1], "--roster-out", names[2]).exit_code
+        == 0
+    )
+    for name in names:
+        assert "person_id" in Path(name).read_text(encoding="utf-8").splitlines()[0]
 
 
 def test_parameters_need_a_policy(tmp_path: Path) -> None:
@@ -115,7 +142,7 @@ def test_the_edges_of_a_policy_are_written(tmp_path: Path) -> None:
     out = tmp_path / "edges.parquet"
     assert run("edges", "--policy", "weihai-2019", "--out", out).exit_code == 0
     assert len(pq.read_table(out)) > 150
-    assert run("edges", "--policy", "nowhere-2019", "--out", out).exit_code == 1
+    assert run("edges", "--policy", "nowhere-2019", "--out", out).exit_code == 2
 
 
 @pytest.mark.skipif(not COMPILED, reason="a city of this size is for compiled kernels")

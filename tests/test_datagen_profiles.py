@@ -104,11 +104,25 @@ def test_a_city_may_have_no_poor(without: str) -> None:
         ({"costs.over_limit": 0.1}, "costs: expected 2 x self_funded"),
         ({"visits.inpatient.frailty": float("inf")}, "visits.inpatient.frailty: expected a number from"),
         ({"visits.outpatient.rate": 1e7}, "visits.outpatient.rate: expected a number from"),
-        ({"calendar.months": [0] * 12}, "calendar.months: expected numbers above 0"),
+        ({"calendar.months": [0] * 12}, "calendar.months: expected 12 numbers"),
         ({"costs.inpatient.heavy_exponent": 1.0}, "costs.inpatient.heavy_exponent: expected a number from"),
         ({"people.death_rate": "few"}, "people.death_rate: expected a number"),
+        (
+            {"people.categories.dibaooo": 0.01},
+            "people.categories.dibaooo: expected categories of a ledger but ordinary",
+        ),
+        ({"people.categories.ordinary": 0.5}, "people.categories.ordinary: expected categories"),
+        ({"costs.inpatient.hevy": 0.1}, "costs.inpatient.hevy: no such figure; perhaps costs.inpatient.heavy"),
+        ({"costs.inpatient.levels": [0, 0, 0, 0]}, "costs.inpatient.levels: expected 4 shares that add up to 1"),
+        ({"conditions.cancer.prevalence": [0.1]}, "conditions.cancer.prevalence: expected 7 numbers"),
+        ({"conditions.cancer.ages": [0, 50, 40]}, "conditions.cancer.ages: expected ascending whole ages"),
+        ({"calendar.epidemic": {"peak": "2019-01-14"}}, "calendar.epidemic: expected peak"),
+        ({"calendar.holidays": ["1 May"]}, "calendar.holidays: expected days"),
+        ({"districts": {"371002": 1.0}}, "districts: expected 371002, 371003"),
+        ({"districts": [0.5, 0.5]}, "districts: expected shares by codes"),
+        ({"targets.stay_mean": [2, 1]}, "targets.stay_mean: expected two numbers, the lower one first"),
         ({"people.age_shares": [0.5, 0.5]}, "people.age_shares: expected 20 numbers"),
-        ({"visits.pku.conditions": {"gout": 1.0}}, "visits.pku.conditions: expected hypertension"),
+        ({"visits.pku.conditions": {"gout": 1.0}}, "visits.pku.conditions: expected numbers"),
     ],
 )
 def test_a_figure_that_cannot_be_is_refused_by_name(figures: dict[str, Any], said: str) -> None:
@@ -120,6 +134,29 @@ def test_a_figure_that_cannot_be_is_refused_by_name(figures: dict[str, Any], sai
 @pytest.mark.parametrize("seed", [5, 11])
 def test_a_village_without_a_bill_can_be_checked(seed: int) -> None:
     assert list(check_lines(measure(yibao_datagen.City(1, seed)).targets))[-1].endswith(" missed")
+
+
+@pytest.mark.skipif(not COMPILED, reason="the check settles what it makes")
+def test_a_profile_without_targets_is_compared_with_its_other_figures() -> None:
+    content = tomllib.loads(TEXT)
+    del content["targets"], content["financing"]
+    names = {target.name for target in measure(yibao_datagen.City(2_000, profile=Profile("other", content))).targets}
+    assert "inpatient bills a head" in names
+    assert "stay mean" not in names
+
+
+def test_the_year_of_death_has_more_stays_and_no_other_year() -> None:
+    """And who is born in the base year has no claim before it."""
+    people, inpatient = yibao_datagen.City(PEOPLE, profile="weihai-2019").people(), 0
+    dying = people.filter(pc.is_valid(people["death_date"]))["person_id"]
+    counts = {}
+    for year in (2018, 2019, 2020):
+        city = yibao_datagen.City(PEOPLE, year=year)
+        counts[year] = city.residents(1, PEOPLE).rates[inpatient][dying.to_numpy() - 1].sum()
+        ledger = city.ledger()
+        assert pc.all(pc.less_equal(ledger["birth_date"], ledger["service_date"])).as_py()
+    assert counts[2019] == pytest.approx(4 * counts[2018], rel=1e-9)
+    assert counts[2020] == counts[2018]
 
 
 def test_files_have_one_header_and_nothing_is_no_file(tmp_path: Any) -> None:

@@ -8,6 +8,7 @@ from unicodedata import east_asian_width
 
 import numpy as np
 
+from yibao_core.policy import CARE_TYPES
 from yibao_datagen.city import PART_PEOPLE, City, in_order
 from yibao_datagen.claims import BASIC, CARE, NUMBER, PERSON, REVERSES, SERVICE_DAY, TOTAL
 from yibao_datagen.columns import Bools, Floats, Ints, fen_of
@@ -24,7 +25,11 @@ from yibao_datagen.people import (
     NEVER,
     People,
 )  # fmt: skip
-from yibao_datagen.plan import BIRTH_RATE, CARE_TYPES, CONDITIONS, INPATIENT
+from yibao_datagen.plan import (
+    BIRTH_RATE,
+    INPATIENT,
+)
+from yibao_datagen.profile_rules import CONDITIONS
 from yibao_datagen.tables import ledger_of
 
 SIGMAS = 4.0
@@ -138,6 +143,8 @@ def _catastrophic_fen(city: City, people: People, rows: Ints) -> int:
     """Return what catastrophic insurance pays for the rows under the profile's policy."""
     import yibao
 
+    if "financing.policy" not in city.profile.figures:
+        return 0
     settled = yibao.settle_ledger(
         ledger_of(people, rows, city), yibao.load_policy(city.profile["financing.policy"]), threads=1
     )
@@ -233,12 +240,16 @@ def _of_visits(city: City, bills: Ints) -> Iterator[Target]:
 
 
 def _of_financing(city: City, basic_fen: int, catastrophic_fen: int) -> Iterator[Target]:
+    if "financing.policy" not in city.profile.figures:
+        return
     income = {name: 100 * city.profile.number(f"financing.{name}") for name in ("catastrophic", "treasury", "personal")}
     basic_income = income["treasury"] + income["personal"] - income["catastrophic"]
     for name, spent, earned in (
         ("basic_share_of_financing", basic_fen, basic_income),
         ("catastrophic_share_of_financing", catastrophic_fen, income["catastrophic"]),
     ):
+        if f"targets.{name}" not in city.profile.figures:
+            continue
         least, most = city.profile.numbers(f"targets.{name}", 2)
         share = spent / city.people_count / earned
         yield Target(name.replace("_", " "), least, most, share, city.profile.figures[f"targets.{name}"].source)

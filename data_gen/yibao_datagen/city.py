@@ -48,12 +48,19 @@ class City:
         self.people_count, self.seed, self.ids = people, seed, ids
         self.year = self.base_year if year is None else year
         self.region = int(self.profile["region"]) if region is None else region
-        first, last = (1, months) if isinstance(months, int) else months
+        pair = (1, months) if isinstance(months, int) else months
+        first, last = pair if isinstance(pair, tuple) and len(pair) == 2 and all(map(_is_whole, pair)) else (0, 0)
         checks: tuple[tuple[str, Any, bool, str], ...] = (
-            ("people", people, 1 <= people <= PEOPLE_MAX, f"1 to {PEOPLE_MAX}"),
-            ("seed", seed, 0 <= seed < 2**62, "0 to 2**62 - 1"),
-            ("months", months, 1 <= first <= last <= 12, "1 to 12"),
-            ("year", self.year, abs(self.year - self.base_year) <= 10, f"{self.base_year}, or ten years from it"),
+            ("people", people, _is_whole(people) and 1 <= people <= PEOPLE_MAX, f"1 to {PEOPLE_MAX}"),
+            ("seed", seed, _is_whole(seed) and 0 <= seed < 2**62, "0 to 2**62 - 1"),
+            ("months", months, 1 <= first <= last <= 12, "1 to 12, or two of them in a tuple, the first one first"),
+            (
+                "year",
+                self.year,
+                _is_whole(self.year) and abs(self.year - self.base_year) <= 10,
+                f"{self.base_year}, or at most ten years from it",
+            ),
+            ("region", self.region, _is_whole(self.region), "a number of four digits"),
             ("ids", ids, ids in ("int64", "text"), "'int64' or 'text'"),
         )
         for name, value, is_right, expected in checks:
@@ -131,6 +138,8 @@ class City:
 
     def parts(self, part_people: int = PART_PEOPLE) -> Iterator[tuple[int, int]]:
         """Give the parts of the people: the first number and how many."""
+        if part_people < 1:
+            raise ValueError(f"part_people: expected at least 1, got {part_people}")
         for begin in range(0, self.people_count, part_people):
             yield begin + 1, min(part_people, self.people_count - begin)
 
@@ -140,6 +149,10 @@ class City:
     def _ledger_of(self, part: tuple[int, int]) -> pa.Table:
         people = self._residents(part)
         return ledger_of(people, self.claims(people), self)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def city(

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from yibao_core._jit import helper, kernel, routine
+from yibao_core.policy import CARE_TYPES
 from yibao_datagen.people import (
     BIRTH_DAY,
     DEATH_DAY,
@@ -26,7 +27,6 @@ from yibao_datagen.people import (
 from yibao_datagen.plan import (
     BILLED_AGAIN,
     CANCER,
-    CARE_TYPES,
     CHRONIC,
     COLLECTED,
     DAYS_STAY,
@@ -324,7 +324,8 @@ def write_claim(
 
     days = stay_days(plan, row[TOTAL], level, word_2)
     row[ADMISSION_DAY] = max(day - days, fields[BIRTH_DAY, at_person])
-    with_drug = fields[HAS, at_person] >> CANCER & 1 and unit(word_3) < plan.numbers[DRUG_IN_STAY]
+    may_have_drug = fields[HAS, at_person] >> CANCER & 1 and 1 <= level <= 2  # small houses have none
+    with_drug = may_have_drug and unit(word_3) < plan.numbers[DRUG_IN_STAY]
     # Who is sent on arrives within the year and alive: legs of the next year would be nobody's.
     last_day = min(year_end - 1, fields[DEATH_DAY, at_person])
     leg = draw(seed, person, purpose, turn + REFERRAL + 1)
@@ -336,7 +337,7 @@ def write_claim(
     row[REVERSES] = NONE
     if with_drug:
         row[NUMBER], row[CARE], row[SETTLED_US] = first + 3, SPECIAL_DRUG, settled
-        fees_of(plan, seed, person, purpose, turn + SECOND_BILL, SPECIAL_DRUG, 2, severity, row)
+        fees_of(plan, seed, person, purpose, turn + SECOND_BILL, SPECIAL_DRUG, level, severity, row)
         settle_basic(row, level, outside)
         at = put(row, rows, at, window)
     step = 0
@@ -345,7 +346,11 @@ def write_claim(
         row[CARE], row[NUMBER] = INPATIENT, first + 4 + step
         row[ADMISSION_DAY] = row[SERVICE_DAY]
         row[SERVICE_DAY] += leg_days(leg)
-        row[SETTLED_US] = max(settled, row[SERVICE_DAY] * DAY_US) + (10 * 3600 + below(leg[3], 6 * 3600)) * SECOND_US
+        # At the counter's hours, and behind the stay before it.
+        row[SETTLED_US] = (
+            max(settled // DAY_US, row[SERVICE_DAY]) * DAY_US + (12 * 3600 + below(leg[3], 6 * 3600)) * SECOND_US
+        )
+        row[SETTLED_US] = max(row[SETTLED_US], settled + SECOND_US)
         write_house(row, level, leg[1])
         fees_of(plan, seed, person, purpose, turn + REFERRED_BILL + 2 * step, INPATIENT, level, severity, row)
         settle_basic(row, level, outside)

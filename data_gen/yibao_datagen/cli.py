@@ -1,4 +1,7 @@
-"""The command line: `yibao-datagen city --out FILE`, `yibao-datagen check`. The only module that needs typer (extra `cli`)."""
+"""The command line: `yibao-datagen city --out FILE`, `yibao-datagen check`. The only module that needs typer (extra `cli`).
+
+Exit codes are those of `yibao`: 0 done, 1 a figure missed, 2 unusable input, and then nothing is written.
+"""
 
 import sys
 import tomllib
@@ -62,11 +65,13 @@ def city(
     seed: Seed = 1,
     rows: Annotated[int | None, typer.Option(min=1, help="No more rows than these.")] = None,
     profile: ProfileName = "weihai-2019",
-    year: Annotated[int | None, typer.Option(help="Of service. [default: the profile's base year]")] = None,
+    year: Annotated[
+        int | None, typer.Option(help="Of service; holidays and epidemic are the base year's, which is the default.")
+    ] = None,
     months: Annotated[
         str, typer.Option(help="Of service: the first so many (8), or from one to another (9-12).")
     ] = "12",
-    region: Annotated[int | None, typer.Option(help="City, 4 digits. [default: the profile's]")] = None,
+    region: Annotated[int | None, typer.Option(help="City, 4 digits; the profile's is the default.")] = None,
     ids: Annotated[IdType, typer.Option(help="Ids as numbers or as text.")] = IdType.INT64,
     reversals: Annotated[bool, typer.Option(help="Take some settlements back and bill again.")] = True,
     order: Annotated[
@@ -93,6 +98,7 @@ def city(
         )
     if faults_out is not None and not dirt:
         raise typer.BadParameter("expected --dirt with it", param_hint="--faults-out")
+    _check_files([out, faults_out, people_out, roster_out], encoding)
     try:
         made = City(
             people,
@@ -117,7 +123,7 @@ def city(
             _write([made.roster()], roster_out, encoding)
     except (ValueError, OSError) as error:
         typer.echo(f"yibao-datagen: {error}", err=True)
-        raise typer.Exit(1) from error
+        raise typer.Exit(2) from error
     if sys.stderr.isatty():
         typer.echo(f"{out}: {count:,} rows of {people:,} people", err=True)
 
@@ -130,11 +136,12 @@ def edges_of(
 ) -> None:
     """Write bills on every edge of a policy, a fen below and a fen above, for every category."""
     try:
+        _check_files([out], Encoding.UTF_8)
         table = edges(_policies([policy], parameters))
         count = _write([table], out, Encoding.UTF_8)
     except (ValueError, OSError) as error:
         typer.echo(f"yibao-datagen: {error}", err=True)
-        raise typer.Exit(1) from error
+        raise typer.Exit(2) from error
     if sys.stderr.isatty():
         typer.echo(f"{out}: {count:,} rows", err=True)
 
@@ -160,23 +167,33 @@ def check_city(
             typer.echo(f"the page: {write_report(found, report, meps)}")
     except (ValueError, OSError) as error:
         typer.echo(f"yibao-datagen: {error}", err=True)
-        raise typer.Exit(1) from error
+        raise typer.Exit(2) from error
     if not all(target.is_met for target in found.targets):
         raise typer.Exit(1)
 
 
 def _write(parts: Iterable[pa.Table], out: Path, encoding: Encoding) -> int:
     """Write a file as its name says; return how many rows it has."""
-    if out.suffix.lower() == ".csv":
-        return write_csv(parts, out, encoding.value)
-    if out.suffix.lower() != ".parquet":
-        raise ValueError(f"{out}: expected a name that ends in .parquet or .csv")
-    return write_parquet(parts, out)
+    return write_csv(parts, out, encoding.value) if out.suffix.lower() == ".csv" else write_parquet(parts, out)
+
+
+def _check_files(files: list[Path | None], encoding: Encoding) -> None:
+    """Refuse, before minutes of work, files that could not be written, or would replace each other."""
+    given = [file for file in files if file is not None]
+    for file in given:
+        if file.suffix.lower() not in (".parquet", ".csv"):
+            raise typer.BadParameter(f"{file}: expected a name that ends in .parquet or .csv")
+        if not file.absolute().parent.is_dir():
+            raise typer.BadParameter(f"{file}: expected a folder that is there")
+    if len({file.absolute() for file in given}) < len(given):
+        raise typer.BadParameter(f"expected another name for each file, got {', '.join(map(str, given))}")
+    if encoding is not Encoding.UTF_8 and not any(file.suffix.lower() == ".csv" for file in given):
+        raise typer.BadParameter("expected a .csv file with it", param_hint="--encoding")
 
 
 def _months(text: str) -> int | tuple[int, int]:
     first, dash, last = text.partition("-")
-    if not first.isdecimal() or (dash and not last.isdecimal()):
+    if not (text.isascii() and first.isdecimal() and (last.isdecimal() or not dash)):
         raise ValueError(f"months: expected a number such as 8, or two such as 9-12, got {text}")
     return (int(first), int(last)) if dash else int(first)
 

@@ -10,11 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from yibao_core._jit import helper, kernel, routine
+from yibao_core.policy import CARE_TYPES
 from yibao_datagen.plan import (
     BACKDATED,
     BIRTH_RATE,
-    CARE_TYPES,
-    CONDITIONS,
     DAILY,
     ENDED,
     GROWN_UP,
@@ -28,6 +27,7 @@ from yibao_datagen.plan import (
     SUPPLEMENT,
     Plan,
 )  # fmt: skip
+from yibao_datagen.profile_rules import CONDITIONS
 from yibao_datagen.streams import below, draw, fine_unit, gamma, normal, unit
 
 Ints = npt.NDArray[np.int64]
@@ -276,6 +276,8 @@ def write_people(plan: Plan, seed: int, base_year: int, begin: int, fields: Ints
             district += 1
         fields[DISTRICT, at] = district
         write_category(plan, seed, base_year, person, head, age, unit(home_0), fields, at)
+        if plan.alone[fields[CATEGORY, at]]:  # an orphan is in nobody's household of this block
+            fields[HOUSEHOLD, at] = person + 1
         poor = plan.poor_supplement[fields[CATEGORY, at]] != 0
         fields[HAS_SUPPLEMENT, at] = poor and unit(home_2) < plan.numbers[SUPPLEMENT]
 

@@ -2,22 +2,21 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from datetime import date
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from yibao_core.policy import CARE_TYPES
 from yibao_datagen.profile import Profile
+from yibao_datagen.profile_rules import CONDITIONS
 from yibao_datagen.regions import ELSEWHERE
 
 Floats = NDArray[np.float64]
 Words = NDArray[np.int64]
 
-CARE_TYPES = ("inpatient", "outpatient", "chronic_outpatient", "special_drug", "pku")
 INPATIENT, OUTPATIENT, CHRONIC, SPECIAL_DRUG, PKU = range(len(CARE_TYPES))
-CONDITIONS = ("hypertension", "diabetes", "cancer", "dialysis", "pku", "daily")
 CANCER, DAILY = CONDITIONS.index("cancer"), CONDITIONS.index("daily")
 LEVELS = (1, 2, 3, 9)
 AGES = 111
@@ -47,6 +46,7 @@ class Plan(NamedTuple):
     singles: Floats  # (category, young, middle, old): chance of a person of that age
     single_cells: Words
     poor_supplement: Words  # by category: 1, may have the supplement
+    alone: Words  # by category: 1, who has it lives apart from the household
     districts: Words
     district_edges: Floats
     elsewhere: Words
@@ -83,11 +83,13 @@ def plan_of(profile: Profile, year: int, region: int, districts: tuple[int, ...]
     )
     days = _days(profile, year)
     shares = {int(code): share for code, share in profile["districts"].items()}
-    if not all(code in shares for code in districts):
+    if region != profile["region"]:
         shares = dict.fromkeys(districts, 1.0)
+    if set(shares) != set(districts):
+        known = ", ".join(map(str, districts))
+        raise ValueError(f"profile {profile.name}: districts: expected {known}, got {', '.join(map(str, shares))}")
     categories = cells_of(profile)
     households, singles = _categories(profile, age_share)
-    _check_fees(profile)
     return Plan(
         ages=np.cumsum(age_share),
         female=female,
@@ -98,6 +100,7 @@ def plan_of(profile: Profile, year: int, region: int, districts: tuple[int, ...]
         singles=np.array([chances for _, chances in singles], dtype=np.float64).reshape(-1, 3),
         single_cells=np.array([cell for cell, _ in singles], dtype=np.int64),
         poor_supplement=np.array([_is_registered_poor(cell) for cell in categories], dtype=np.int64),
+        alone=np.array(["orphan" in cell for cell in categories], dtype=np.int64),
         districts=np.array(districts, dtype=np.int64),
         district_edges=_edges([shares[code] for code in districts]),
         elsewhere=np.array([code for code in ELSEWHERE if code // 100 != region], dtype=np.int64),
@@ -106,7 +109,7 @@ def plan_of(profile: Profile, year: int, region: int, districts: tuple[int, ...]
         rates=rates,
         frailty=np.array([profile.number(f"visits.{care}.frailty", 0.05, 1_000.0) for care in CARE_TYPES]),
         outside=np.array([profile.number(f"visits.{care}.outside", 0.0, 1.0) for care in CARE_TYPES]),
-        last_year=np.array([float(profile.get(f"visits.{care}.last_year", 1.0)) for care in CARE_TYPES]),
+        last_year=np.array([_last_year(profile, care) if year == profile["base_year"] else 1.0 for care in CARE_TYPES]),
         levels=_levels(profile),
         medians=_medians(profile, sigma, heavy, exponent),
         sigma=sigma,
@@ -130,8 +133,6 @@ def _by_age(profile: Profile) -> tuple[Floats, Floats]:
     bands = [int(age) for age in profile["people.age_bands"]]
     shares = profile.numbers("people.age_shares", len(bands) - 1)
     women = profile.numbers("people.female_shares", len(bands) - 1)
-    if bands[0] != 0 or sorted(set(bands)) != bands or bands[-1] > AGES or abs(sum(shares) - 1) > 1e-6:
-        raise ValueError(f"profile {profile.name}: people.age_shares: expected shares of 1 in bands from 0 up")
     age_share, female = np.zeros(AGES), np.zeros(AGES)
     for begin, end, share, woman in zip(bands, bands[1:], shares, women, strict=False):
         age_share[begin:end] = share / (end - begin)
@@ -165,14 +166,17 @@ def _visits(profile: Profile, age_share: Floats) -> tuple[Floats, Floats, Floats
         ages = profile[f"visits.{care}.ages"]
         activity[row] = _stepped(ages, profile.numbers(f"visits.{care}.by_age", len(ages)))
         for name, factor in profile[f"visits.{care}.conditions"].items():
-            if name not in CONDITIONS:
-                raise ValueError(f"profile: visits.{care}.conditions: expected {', '.join(CONDITIONS)}, got {name}")
             burden[row, CONDITIONS.index(name)] = factor
         # Who dies comes oftener before, and has half of the year to do so.
-        dying = _deaths(profile, age_share) * (float(profile.get(f"visits.{care}.last_year", 1.0)) / 2 - 1)
+        dying = _deaths(profile, age_share) * (_last_year(profile, care) / 2 - 1)
         weight = float(age_share @ ((activity[row] + burden[row] @ prevalence) * (1 + dying)))
         rates[row] = profile.number(f"visits.{care}.rate", 0.0, 1_000.0) / weight if weight > 0 else 0.0
     return activity, burden, rates
+
+
+def _last_year(profile: Profile, care: str) -> float:
+    """Return how much oftener people come in the year of their death."""
+    return float(profile.get(f"visits.{care}.last_year", 1.0))
 
 
 def _deaths(profile: Profile, age_share: Floats) -> Floats:
@@ -200,20 +204,6 @@ def _categories(
         else:
             households.append((cell, share))
     return households, singles
-
-
-def _check_fees(profile: Profile) -> None:
-    """ValueError where parts of a bill could come to more than all of it."""
-    most = (
-        2 * profile.number("costs.self_funded")
-        + 8 * profile.number("costs.over_limit")
-        + 2 * profile.number("costs.first_pay")
-    )
-    if most > 1:
-        raise ValueError(
-            f"profile {profile.name}: costs: expected 2 x self_funded + 8 x over_limit + 2 x first_pay of at most 1 "
-            f"(a bill's largest parts), got {most:g}"
-        )
 
 
 def _is_registered_poor(cell: str) -> bool:
@@ -259,10 +249,7 @@ def _days(profile: Profile, year: int) -> Floats:
     days = first + np.arange(DAYS)
     inside = days.astype("datetime64[Y]") == first.astype("datetime64[Y]")
     month = days.astype("datetime64[M]").astype(int) % 12
-    months = np.array(profile.numbers("calendar.months", 12))
-    if not (months > 0).all():
-        raise ValueError(f"profile {profile.name}: calendar.months: expected numbers above 0, got {months.tolist()}")
-    weight = months[month]
+    weight = np.array(profile.numbers("calendar.months", 12))[month]
     to_end = ((days.astype("datetime64[M]") + 1).astype("datetime64[D]") - days).astype(int)
     weight = weight * np.where(to_end <= 3, profile.number("calendar.month_end"), 1.0)
     weekday = (days.astype(int) + 3) % 7  # 1970-01-01 was a Thursday
@@ -270,7 +257,7 @@ def _days(profile: Profile, year: int) -> Floats:
     holidays = np.isin(days, np.array(profile["calendar.holidays"], dtype="datetime64[D]"))
     rest = np.where(holidays, profile.number("calendar.holiday"), rest)
     wave: Mapping[str, Any] = profile["calendar.epidemic"]
-    peak = np.datetime64(date.fromisoformat(wave["peak"]), "D")
+    peak = np.datetime64(str(wave["peak"]), "D")
     height = 1 + wave["strength"] * np.exp(-0.5 * ((days - peak).astype(int) / wave["days"]) ** 2)
     found = np.zeros((len(CARE_TYPES), DAYS))
     for row, care in enumerate(CARE_TYPES):

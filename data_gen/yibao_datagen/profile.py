@@ -7,6 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from yibao_datagen.profile_rules import faults_of
+
 BUILT_IN = Path(__file__).with_name("profiles")
 
 
@@ -22,9 +24,13 @@ class Profile:
     """A city's figures by their dotted names: `profile["visits.inpatient.rate"]`."""
 
     def __init__(self, name: str, content: Mapping[str, Any]) -> None:
-        """ValueError where a figure is not `{ value = …, source = "…" }`."""
+        """ValueError where a figure is not `{ value = …, source = "…" }`, has another name or value than it may, or is missing."""
         self.name = name
         self.figures = dict(_figures(content, ""))
+        faults = faults_of({name: figure.value for name, figure in self.figures.items()})
+        if faults:
+            more = f"; and {len(faults) - 5} more" if len(faults) > 5 else ""
+            raise ValueError(f"profile {name}: {'; '.join(faults[:5])}{more}")
         self.title = str(content.get("title", name))
 
     def __getitem__(self, figure: str) -> Any:
@@ -76,7 +82,7 @@ def _read(source: str, _written_ns: int) -> Profile:
     """Return a file's profile; as long as it is not written again, the same one."""
     path = Path(source)
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"profile {path}: {error}") from None
     return Profile(path.stem, content)
@@ -87,9 +93,9 @@ def _figures(content: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Fig
         dotted = f"{prefix}{name}"
         if not isinstance(cell, dict):
             if prefix or name not in ("title", "region", "base_year"):
-                raise ValueError(f'profile: {dotted}: expected {{ value = …, source = "…" }}, got {cell}')
+                raise ValueError(f'profile: {dotted}: expected {{ value = …, source = "…" }}, got {cell!r}')
             yield dotted, Figure(cell, "the profile")
-        elif "source" in cell:
+        elif "source" in cell or "value" in cell:
             if set(cell) != {"value", "source"} or not str(cell["source"]).strip():
                 raise ValueError(f"profile: {dotted}: expected a value and its source, got {', '.join(cell)}")
             yield dotted, Figure(cell["value"], cell["source"])

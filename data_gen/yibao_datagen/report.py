@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
+from yibao_core.policy import CARE_TYPES
 from yibao_datagen.check import Found
 from yibao_datagen.columns import Floats
-from yibao_datagen.plan import CARE_TYPES
 
 INK, QUIET, FAINT, OURS, OTHER = "#1f2933", "#6b7785", "#d9dee3", "#0b7a75", "#c9a227"
 STYLE: Any = {

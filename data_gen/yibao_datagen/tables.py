@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from yibao_core.policy import CARE_TYPES
 from yibao_datagen import columns
 from yibao_datagen.claims import (
     ADMISSION_DAY,
@@ -46,7 +47,7 @@ from yibao_datagen.people import (
     VALID_DAY,
     People,
 )  # fmt: skip
-from yibao_datagen.plan import CARE_TYPES, CONDITIONS
+from yibao_datagen.profile_rules import CONDITIONS
 
 if TYPE_CHECKING:
     from yibao_datagen.city import City
@@ -140,12 +141,21 @@ def roster_of(people: People, city: "City") -> pa.Table:
     names = [_names(cell) for cell in city.cells]
     counts = np.array([len(each) for each in names])[of_poor[CATEGORY]]
     entry = np.repeat(np.arange(len(poor)), counts)
-    categories = [name for cell in of_poor[CATEGORY].tolist() for name in names[cell]]
+    # From birth at the earliest; nothing that would begin after death.
+    begin = np.where(of_poor[VALID_DAY] == ALWAYS, ALWAYS, np.maximum(of_poor[VALID_DAY], of_poor[BIRTH_DAY]))
+    kept = (of_poor[VALID_DAY] <= of_poor[DEATH_DAY]) & (begin <= of_poor[LAST_DAY])
+    entry = entry[kept[entry]]
+    categories = [
+        name
+        for cell, is_kept in zip(of_poor[CATEGORY].tolist(), kept.tolist(), strict=True)
+        if is_kept
+        for name in names[cell]
+    ]
     return pa.table(
         {
             "person_id": person_ids(people, city).take(pa.array(poor)).take(pa.array(entry)),
             "category": pa.array(categories, pa.string()),
-            "from": days(of_poor[VALID_DAY][entry]),
+            "from": days(begin[entry]),
             "to": days(of_poor[LAST_DAY][entry]),
         }
     )
