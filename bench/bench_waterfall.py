@@ -25,8 +25,8 @@ def test_waterfall(benchmark: Any) -> None:
     one, all_threads = settle(1), settle(THREADS)
     assert one.summary["rejected"] == one.summary["violations"] == 0
     assert one.table.equals(all_threads.table)
-    layers = sum(float(paid) > 0 for paid in one.summary["paid"].values())
-    assert layers == 8
+    paid = {layer for layer, amount in one.summary["paid"].items() if float(amount) > 0}
+    assert len(paid) == 8 or (len(paid) == 7 and ROWS < 1_000_000), paid  # of few people nobody may reach a rare layer
     del one, all_threads
 
     bytes_a_row = cases.city(ROWS).nbytes // ROWS + RESULTS * 8

@@ -10,7 +10,6 @@ import numpy as np
 
 from yibao_core.policy import CARE_TYPES
 from yibao_datagen.city import PART_PEOPLE, City, in_order
-from yibao_datagen.claims import BASIC, CARE, NUMBER, PERSON, REVERSES, SERVICE_DAY, TOTAL
 from yibao_datagen.columns import Bools, Floats, Ints, fen_of
 from yibao_datagen.people import (
     ALWAYS,
@@ -30,6 +29,7 @@ from yibao_datagen.plan import (
     INPATIENT,
 )
 from yibao_datagen.profile_rules import CONDITIONS
+from yibao_datagen.rows import BASIC, CARE, NUMBER, PERSON, REVERSES, SERVICE_DAY, TOTAL
 from yibao_datagen.tables import ledger_of
 
 SIGMAS = 4.0

@@ -7,26 +7,6 @@ import pyarrow as pa
 
 from yibao_core.policy import CARE_TYPES
 from yibao_datagen import columns
-from yibao_datagen.claims import (
-    ADMISSION_DAY,
-    BASIC,
-    CARE,
-    ELIGIBLE,
-    EPISODE,
-    FIRST_PAY,
-    HOSPITAL,
-    LEVEL,
-    NUMBER,
-    OVER_LIMIT,
-    PERSON,
-    REVERSES,
-    SELF_FUNDED,
-    SERVICE_DAY,
-    SETTLED_US,
-    SHOWN_DAY,
-    TOTAL,
-    TREATED,
-)  # fmt: skip
 from yibao_datagen.columns import Ints
 from yibao_datagen.ids import national_looking, settlement_numbers, settlement_text
 from yibao_datagen.people import (
@@ -48,6 +28,26 @@ from yibao_datagen.people import (
     People,
 )  # fmt: skip
 from yibao_datagen.profile_rules import CONDITIONS
+from yibao_datagen.rows import (
+    ADMISSION_DAY,
+    BASIC,
+    CARE,
+    ELIGIBLE,
+    EPISODE,
+    FIRST_PAY,
+    HOSPITAL,
+    LEVEL,
+    NUMBER,
+    OVER_LIMIT,
+    PERSON,
+    REVERSES,
+    SELF_FUNDED,
+    SERVICE_DAY,
+    SETTLED_US,
+    SHOWN_DAY,
+    TOTAL,
+    TREATED,
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from yibao_datagen.city import City
