@@ -16,7 +16,7 @@ import pytest
 import cases
 import yibao_datagen
 
-ROWS = min(2_000_000, int(os.environ.get("YIBAO_BENCH_ROWS", "2000000")))
+ROWS = min(1_000_000, int(os.environ.get("YIBAO_BENCH_ROWS", "1000000")))
 THREADS = len(os.sched_getaffinity(0))
 CITY = yibao_datagen.City(max(1_000, ROWS * 10 // 22), seed=1)
 
