@@ -1,16 +1,15 @@
 """A city's year: people, the roster of the poor, and claims as a ledger that nobody has paid yet beyond basic insurance."""
 
 import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 
+from yibao.in_turn import in_turn
 from yibao_datagen.claims import Window, make_claims
 from yibao_datagen.people import PEOPLE_MAX, People, make_people
 from yibao_datagen.plan import Plan, cells_of, plan_of
@@ -21,8 +20,6 @@ from yibao_datagen.tables import ledger_of, people_of, roster_of
 Ids = Literal["int64", "text"]
 Order = Literal["settled", "person", "shuffled"]
 PART_PEOPLE = 50_000
-T = TypeVar("T")
-S = TypeVar("S")
 
 
 class City:
@@ -85,7 +82,7 @@ class City:
 
     def ledgers(self, *, threads: int | None = None, part_people: int = PART_PEOPLE) -> Iterator[pa.Table]:
         """Give the ledger in parts of so many people, person by person, in bounded memory."""
-        yield from in_order(self._ledger_of, self.parts(part_people), threads)
+        yield from in_turn(threads_of(threads), self._ledger_of, self.parts(part_people))
 
     def ledger(
         self,
@@ -125,7 +122,9 @@ class City:
 
     def people(self, *, threads: int | None = None) -> pa.Table:
         """Return the residents, one row a person: household, birth and death, district, category and since when, what they have."""
-        parts = in_order(lambda part: people_of(self._residents(part), self), self.parts(PART_PEOPLE), threads)
+        parts = in_turn(
+            threads_of(threads), lambda part: people_of(self._residents(part), self), self.parts(PART_PEOPLE)
+        )
         return pa.concat_tables(parts).unify_dictionaries().combine_chunks()
 
     def roster(self, *, threads: int | None = None) -> pa.Table:
@@ -133,7 +132,9 @@ class City:
 
         A recognition that was backdated holds here from 1 January on; rows settled before it was known show none.
         """
-        parts = in_order(lambda part: roster_of(self._residents(part), self), self.parts(PART_PEOPLE), threads)
+        parts = in_turn(
+            threads_of(threads), lambda part: roster_of(self._residents(part), self), self.parts(PART_PEOPLE)
+        )
         return pa.concat_tables(parts).combine_chunks()
 
     def parts(self, part_people: int = PART_PEOPLE) -> Iterator[tuple[int, int]]:
@@ -162,20 +163,9 @@ def city(
     return City(people, seed, **options).ledger(rows=rows, order=order)
 
 
-def in_order(work: Callable[[S], T], jobs: Iterable[S], threads: int | None) -> Iterator[T]:
-    """Give the results of jobs in their order; only as many are under way or waiting as there are threads, and one."""
-    count = threads or len(os.sched_getaffinity(0))
-    if count == 1:
-        yield from map(work, jobs)
-        return
-    with ThreadPoolExecutor(count) as pool:
-        waiting: deque[Future[T]] = deque()
-        for job in jobs:
-            waiting.append(pool.submit(work, job))
-            if len(waiting) > count:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+def threads_of(threads: int | None) -> int:
+    """Return how many threads to take: as many as there are cores to use, where nothing is said."""
+    return threads or len(os.sched_getaffinity(0))
 
 
 def month_start(year: int, month: int) -> int:

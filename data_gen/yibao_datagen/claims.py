@@ -160,7 +160,7 @@ def write_claim(
     row[SETTLED_US] = settled_us(plan, care, outside, new_year, day, word_1, word_2)
     fees_of(plan, seed, person, purpose, turn + BILL, care, level, severity, row)
     settle_basic(row, level, outside)
-    first = row[NUMBER]
+    first, settled = row[NUMBER], row[SETTLED_US]
     word_0, word_1, word_2, word_3 = draw(seed, person, purpose, turn + REFERRAL)
     if care != INPATIENT:
         at = put_and_take_back(plan, seed, person, purpose, turn + TAKEN_BACK, outside, row, rows, at, window)
@@ -168,7 +168,7 @@ def write_claim(
             # A second slip of the same visit and second; one in five is the same to the fen, and right all the same.
             same = word_1 % 5 == 0
             row[NUMBER], row[REVERSES] = first + 3, NONE
-            row[SETTLED_US] = settled_us_again(plan, seed, person, purpose, turn, care, outside, new_year, day)
+            row[SETTLED_US] = settled
             fees_of(plan, seed, person, purpose, turn + (BILL if same else SECOND_BILL), care, level, severity, row)
             settle_basic(row, level, outside)
             at = put(row, rows, at, window)
@@ -184,7 +184,6 @@ def write_claim(
     goes_on = level < 2 and not outside and unit(word_0) < plan.numbers[REFERRED] and day + leg_days(leg) <= last_day
     if goes_on:
         row[EPISODE] = first
-    settled = row[SETTLED_US]
     at = put_and_take_back(plan, seed, person, purpose, turn + TAKEN_BACK, outside, row, rows, at, window)
     row[REVERSES] = NONE
     if with_drug:
@@ -219,15 +218,6 @@ def write_claim(
 def leg_days(leg: tuple[int, int, int, int]) -> int:
     """Return the days of the next stay of an episode."""
     return 3 + below(leg[2], 12)
-
-
-@routine
-def settled_us_again(
-    plan: Plan, seed: int, person: int, purpose: int, turn: int, care: int, outside: bool, new_year: int, day: int
-) -> int:
-    """Return when the claim of these blocks is settled."""
-    _, word_1, word_2, _ = draw(seed, person, purpose, turn + DAY_AND_PLACE)
-    return settled_us(plan, care, outside, new_year, day, word_1, word_2)
 
 
 @kernel

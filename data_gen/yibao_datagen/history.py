@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from yibao_datagen import columns
 from yibao_datagen.city import PART_PEOPLE, City
 from yibao_datagen.columns import Bools
+from yibao_datagen.plan import names_of
 
 PAID_LAYERS = (
     "basic",
@@ -32,8 +33,8 @@ REDUCING_HOSPITALS = 3  # one hospital in three grants hardship patients a reduc
 def pay(ledger: pa.Table, policy: Any, **options: Any) -> pa.Table:
     """Return `ledger` as paid under `policy`: its columns, the eight `<layer>_paid` and `personal_paid`.
 
-    A book of several policies pays each row as the day of its settlement knew it. What commercial insurance and hospitals gave is recorded first, where the ledger does not say; the engine
-    (`yibao.settle_ledger`, which takes `options`) does the rest. A ledger with rows that it rejects is an error.
+    A book of several policies pays each row as the day of its settlement knew it. What commercial insurance and hospitals
+    gave is recorded first, where the ledger does not say; the engine (`yibao.settle_ledger`, which takes `options`) does the rest. A ledger with rows that it rejects is an error.
     """
     import yibao
 
@@ -95,11 +96,5 @@ def _is_one_of(labels: Any, wanted: tuple[str, ...]) -> Bools:
     chunks = encoded.chunks if isinstance(encoded, pa.ChunkedArray) else [encoded]
     if not chunks:
         return np.zeros(0, dtype=np.bool_)
-    held = np.array([any(name in _names(cell) for name in wanted) for cell in chunks[0].dictionary.to_pylist()])
+    held = np.array([any(name in names_of(cell) for name in wanted) for cell in chunks[0].dictionary.to_pylist()])
     return np.concatenate([held[chunk.indices.to_numpy()] for chunk in chunks])
-
-
-def _names(cell: str) -> list[str]:
-    for separator in "，、；;":
-        cell = cell.replace(separator, ",")
-    return [name.strip() for name in cell.split(",")]

@@ -128,6 +128,13 @@ def cells_of(profile: Profile) -> tuple[str, ...]:
     return ("ordinary", *(name for name, _ in profile.below("people.categories")))
 
 
+def names_of(cell: str) -> list[str]:
+    """Return the categories that a cell names, several in one."""
+    for separator in "，、；;":
+        cell = cell.replace(separator, ",")
+    return [name.strip() for name in cell.split(",")]
+
+
 def _by_age(profile: Profile) -> tuple[Floats, Floats]:
     """Return shares of people and of women among them by year of age."""
     bands = [int(age) for age in profile["people.age_bands"]]

@@ -27,6 +27,7 @@ from yibao_datagen.people import (
     VALID_DAY,
     People,
 )  # fmt: skip
+from yibao_datagen.plan import names_of
 from yibao_datagen.profile_rules import CONDITIONS
 from yibao_datagen.rows import (
     ADMISSION_DAY,
@@ -138,7 +139,7 @@ def roster_of(people: People, city: "City") -> pa.Table:
     """Return an entry for each category that a person has."""
     poor = np.flatnonzero(people.fields[CATEGORY])
     of_poor = people.fields[:, poor]
-    names = [_names(cell) for cell in city.cells]
+    names = [names_of(cell) for cell in city.cells]
     counts = np.array([len(each) for each in names])[of_poor[CATEGORY]]
     entry = np.repeat(np.arange(len(poor)), counts)
     # From birth at the earliest; nothing that would begin after death.
@@ -159,9 +160,3 @@ def roster_of(people: People, city: "City") -> pa.Table:
             "to": days(of_poor[LAST_DAY][entry]),
         }
     )
-
-
-def _names(cell: str) -> list[str]:
-    for separator in "，、；;":
-        cell = cell.replace(separator, ",")
-    return [name.strip() for name in cell.split(",")]
