@@ -10,7 +10,8 @@ import numpy as np
 
 from yibao.in_turn import in_turn
 from yibao_core.policy import CARE_TYPES
-from yibao_datagen.city import PART_PEOPLE, City, threads_of
+from yibao_core.threads import threads_to_use
+from yibao_datagen.city import PART_PEOPLE, City
 from yibao_datagen.columns import Bools, Floats, Ints, fen_of
 from yibao_datagen.people import (
     ALWAYS,
@@ -80,9 +81,9 @@ class _Part(NamedTuple):
 def measure(city: City) -> Found:
     """Generate a city, and the year after it for what persists, and compare it with its profile."""
     jobs = list(city.parts(PART_PEOPLE))
-    parts = list(in_turn(threads_of(None), lambda job: _part_of(city, job), jobs))
+    parts = list(in_turn(threads_to_use(None), lambda job: _part_of(city, job), jobs))
     later = City(city.people_count, city.seed, profile=city.profile, year=city.base_year + 1, region=city.region)
-    after = np.concatenate(list(in_turn(threads_of(None), lambda job: _cost_of(later, job), jobs)))
+    after = np.concatenate(list(in_turn(threads_to_use(None), lambda job: _cost_of(later, job), jobs)))
     fields = np.concatenate([part.fields for part in parts], axis=1)
     cost = np.concatenate([part.cost for part in parts])
     rows = np.concatenate([part.rows for part in parts])

@@ -1,6 +1,5 @@
 """A city's year: people, the roster of the poor, and claims as a ledger that nobody has paid yet beyond basic insurance."""
 
-import os
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from yibao.in_turn import in_turn
+from yibao_core.threads import threads_to_use
 from yibao_datagen.claims import Window, make_claims
 from yibao_datagen.people import PEOPLE_MAX, People, make_people
 from yibao_datagen.plan import Plan, cells_of, plan_of
@@ -82,7 +82,7 @@ class City:
 
     def ledgers(self, *, threads: int | None = None, part_people: int = PART_PEOPLE) -> Iterator[pa.Table]:
         """Give the ledger in parts of so many people, person by person, in bounded memory."""
-        yield from in_turn(threads_of(threads), self._ledger_of, self.parts(part_people))
+        yield from in_turn(threads_to_use(threads), self._ledger_of, self.parts(part_people))
 
     def ledger(
         self,
@@ -123,7 +123,7 @@ class City:
     def people(self, *, threads: int | None = None) -> pa.Table:
         """Return the residents, one row a person: household, birth and death, district, category and since when, what they have."""
         parts = in_turn(
-            threads_of(threads), lambda part: people_of(self._residents(part), self), self.parts(PART_PEOPLE)
+            threads_to_use(threads), lambda part: people_of(self._residents(part), self), self.parts(PART_PEOPLE)
         )
         return pa.concat_tables(parts).unify_dictionaries().combine_chunks()
 
@@ -133,7 +133,7 @@ class City:
         A recognition that was backdated holds here from 1 January on; rows settled before it was known show none.
         """
         parts = in_turn(
-            threads_of(threads), lambda part: roster_of(self._residents(part), self), self.parts(PART_PEOPLE)
+            threads_to_use(threads), lambda part: roster_of(self._residents(part), self), self.parts(PART_PEOPLE)
         )
         return pa.concat_tables(parts).combine_chunks()
 
@@ -161,11 +161,6 @@ def city(
 ) -> pa.Table:
     """Return the ledger of `City(people, seed, **options)`: see there and at `City.ledger`."""
     return City(people, seed, **options).ledger(rows=rows, order=order)
-
-
-def threads_of(threads: int | None) -> int:
-    """Return how many threads to take: as many as there are cores to use, where nothing is said."""
-    return threads or len(os.sched_getaffinity(0))
 
 
 def month_start(year: int, month: int) -> int:
